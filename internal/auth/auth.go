@@ -1,0 +1,99 @@
+// Package auth says who is asking and what they may do.
+//
+// It holds the vocabulary (Principal, Access, Credentials) and the two
+// interfaces behind which log-in and policy live. It knows nothing of HTTP, of
+// files and of how repositories are stored.
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"berth/internal/oci"
+)
+
+// A Principal is whoever a request was found to come from. The zero Principal
+// is anonymous.
+type Principal struct {
+	Name string // the user's name; empty means anonymous
+}
+
+// Anonymous reports whether nobody logged in.
+func (p Principal) Anonymous() bool { return p.Name == "" }
+
+// Credentials are what a client presented: a user name and a password.
+type Credentials struct {
+	User     string
+	Password string
+	Address  netip.Addr // where the client is, as far as it can be believed
+}
+
+// String hides the password, so that credentials cannot end up in a log.
+func (c Credentials) String() string { return fmt.Sprintf("credentials of %q", c.User) }
+
+// ErrNotMine is returned by an Authenticator for credentials of a kind or a
+// user that it does not handle, so that the next one is asked.
+var ErrNotMine = errors.New("auth: not handled by this authenticator")
+
+// ErrRejected is returned by an Authenticator for credentials that it handles
+// and refuses. It does not say which part was wrong.
+var ErrRejected = errors.New("auth: wrong user name or password")
+
+// A ThrottledError is returned instead of an answer when too many wrong
+// credentials came for the same user from the same address. It never hits
+// credentials that are known to be good.
+type ThrottledError struct {
+	RetryAfterSeconds int // at least 1
+}
+
+func (e *ThrottledError) Error() string {
+	return fmt.Sprintf("auth: too many wrong log-ins, try again in %d s", e.RetryAfterSeconds)
+}
+
+// An Authenticator turns credentials into a Principal. It returns ErrNotMine,
+// ErrRejected or a *ThrottledError (possibly wrapped), or another error when it
+// could not find out. It may be called concurrently.
+type Authenticator interface {
+	Authenticate(ctx context.Context, c Credentials) (Principal, error)
+}
+
+// An Action is what someone wants to do with a repository.
+type Action string
+
+// The actions, named as in the scopes of the token specification.
+const (
+	Pull   Action = "pull"
+	Push   Action = "push"
+	Delete Action = "delete"
+)
+
+// An Access is one action on one repository.
+type Access struct {
+	Repo   oci.Repo
+	Action Action
+}
+
+// A Policy decides. It must be fast: it is asked for every request and, when
+// listing, for every repository. What it does not know it denies.
+type Policy interface {
+	Allows(p Principal, a Access) bool
+
+	// Enters reports whether p may talk to the registry at all: GET /v2/.
+	Enters(p Principal) bool
+}
+
+// A DeniedError says that Principal may not do Access. The edge turns it into
+// 401 with a challenge for the anonymous and into 403 for the others.
+type DeniedError struct {
+	Principal Principal
+	Access    Access // the zero Access means entering the registry at all
+}
+
+func (e *DeniedError) Error() string {
+	if e.Access == (Access{}) {
+		return "auth: log-in required"
+	}
+	return fmt.Sprintf("auth: %q may not %s %s", e.Principal.Name, e.Access.Action, e.Access.Repo)
+}

@@ -1,0 +1,131 @@
+package meta
+
+import (
+	"context"
+	"time"
+
+	"berth/internal/blob"
+	"berth/internal/oci"
+)
+
+// Uploads records blob uploads in progress.
+type Uploads interface {
+	// CreateUpload records u, before any byte of it exists. It survives the end
+	// of the process but, until the next durable change, not the loss of power.
+	CreateUpload(ctx context.Context, u Upload) error
+
+	// FindUpload returns the upload id of repo, else ErrNotFound.
+	FindUpload(ctx context.Context, repo oci.Repo, id UploadID) (Upload, error)
+
+	// SaveUpload stores u if its stored Version is still u.Version, which then
+	// becomes one more, and ErrConflict otherwise: two writers cannot both move
+	// on. A missing upload is ErrNotFound. Durable as CreateUpload.
+	SaveUpload(ctx context.Context, u Upload) error
+
+	// CommitUpload turns the upload into blob d of its repository and ends it.
+	// b is the finished object. If an undamaged d exists already, that one wins
+	// and b.Key becomes garbage; a damaged one is replaced, and its key becomes
+	// garbage. With an empty b.Key an undamaged d must exist already, else the
+	// error is ErrConflict and the upload goes on. It clears d's tombstone.
+	// It returns the record that d now has.
+	CommitUpload(ctx context.Context, u Upload, b Blob) (Blob, error)
+
+	// DropUpload ends the upload and makes its key garbage, due at once. A
+	// missing upload is not an error.
+	DropUpload(ctx context.Context, u Upload) error
+}
+
+// Blobs records which repository has which blob (memberships).
+type Blobs interface {
+	// FindBlob returns blob d as a member of repo, else ErrNotFound.
+	FindBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (Blob, error)
+
+	// FindContent returns blob d if any repository has it, else ErrNotFound. It
+	// says nothing of who may read it, so it must never answer a client.
+	FindContent(ctx context.Context, d oci.Digest) (Blob, error)
+
+	// Holders returns at most limit repositories that have blob d.
+	Holders(ctx context.Context, d oci.Digest, limit int) ([]oci.Repo, error)
+
+	// LinkBlob makes blob d, of which from is a holder, a member of to. It clears
+	// to's tombstone of d and begins its grace anew. ErrNotFound when from has no
+	// undamaged d.
+	LinkBlob(ctx context.Context, from, to oci.Repo, d oci.Digest) error
+
+	// UnlinkBlob ends the membership and leaves a tombstone. *InUseError when a
+	// live manifest of repo needs d, ErrNotFound when repo has no d. With the
+	// last membership the blob's key becomes garbage.
+	UnlinkBlob(ctx context.Context, repo oci.Repo, d oci.Digest) error
+
+	// TouchBlob begins the grace of blob d in repo anew. It survives the end of
+	// the process. ErrNotFound when repo has no d (any more).
+	TouchBlob(ctx context.Context, repo oci.Repo, d oci.Digest) error
+
+	// MarkDamaged records that the object key of blob d is missing or broken. It
+	// does nothing if d has another key by now.
+	MarkDamaged(ctx context.Context, d oci.Digest, key blob.Key) error
+}
+
+// Manifests records manifests and tags.
+type Manifests interface {
+	// PutManifest stores a manifest and points tags to it. Errors: *MissingError,
+	// *SizeError. A put that changes nothing costs no transaction.
+	//
+	// From its commit on, no part that the repository has can be collected or
+	// deleted. It clears the manifest's tombstone.
+	PutManifest(ctx context.Context, p ManifestPut) (ManifestResult, error)
+
+	// FindManifest returns the manifest under a tag or a digest, else ErrNotFound.
+	FindManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (Manifest, error)
+
+	// DeleteManifest removes the manifest and the tags that point to it, and
+	// begins the grace of its parts anew. It leaves a tombstone. *InUseError when
+	// a live index of repo names it, else ErrNotFound when there is none.
+	DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) error
+
+	// DeleteTag removes the tag and leaves the manifest. ErrNotFound if missing.
+	DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error
+}
+
+// Listings answers what there is. Lists are in byte order, begin behind after
+// (which need not exist; empty means at the beginning) and hold at most limit.
+type Listings interface {
+	// Repos lists repositories that have a manifest.
+	Repos(ctx context.Context, after string, limit int) ([]oci.Repo, error)
+
+	// HasRepo reports whether repo has, or ever had, anything.
+	HasRepo(ctx context.Context, repo oci.Repo) (bool, error)
+
+	Tags(ctx context.Context, repo oci.Repo, after string, limit int) ([]Tag, error)
+
+	// Referrers lists the manifests of repo whose subject is subject, by digest.
+	// An artifactType that is not empty must be equal.
+	Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType, after string, limit int) ([]oci.Descriptor, error)
+}
+
+// Garbage finds what nothing needs, in bounded steps that may run beside any
+// traffic and may be repeated. Ages are counted in ticks.
+type Garbage interface {
+	// ExpireUploads drops at most limit uploads that nobody has saved for idle,
+	// as DropUpload does, and returns how many.
+	ExpireUploads(ctx context.Context, idle time.Duration, limit int) (int, error)
+
+	// CollectBlobs looks at no more than limit memberships whose grace is over,
+	// ends those that no manifest of their repository refers to, leaves a
+	// tombstone of each, and makes keys garbage whose last membership that was.
+	// It returns how many it looked at and how many it ended.
+	CollectBlobs(ctx context.Context, limit int) (looked, ended int, err error)
+
+	// Condemned returns at most limit garbage keys that are due.
+	Condemned(ctx context.Context, limit int) ([]blob.Key, error)
+
+	// Forget removes the records of garbage keys, after their objects are gone.
+	Forget(ctx context.Context, keys []blob.Key) error
+
+	// ForgetLosses removes at most limit tombstones older than age, by when no
+	// push that saw the lost part can still be under way.
+	ForgetLosses(ctx context.Context, age time.Duration, limit int) (int, error)
+
+	// KnownKey reports whether an upload or a blob is recorded under key.
+	KnownKey(ctx context.Context, key blob.Key) (bool, error)
+}

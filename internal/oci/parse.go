@@ -1,0 +1,268 @@
+package oci
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// ParseManifest reads a manifest that was pushed with the Content-Type header
+// contentType, which may carry parameters or be empty.
+//
+// It is strict where parsers differ and an attacker could make two of them see
+// two different images: one JSON object in valid UTF-8, no duplicate keys, no
+// keys that differ from known ones only in case, the Content-Type equal to
+// mediaType, an index without layers, an image without manifests
+// (GHSA-qq97-vm5h-rrhg). Fields it doesn't know are kept: Body is untouched.
+//
+// Manifests of types it doesn't know keep their parts too: whatever looks like
+// a descriptor in config, layers, blobs, manifests and subject counts as one.
+//
+// Errors are *Error with code ManifestInvalid.
+func ParseManifest(contentType string, body []byte) (Manifest, error) {
+	top, err := parseObject(body, "", topKeys)
+	if err != nil {
+		return Manifest{}, err
+	}
+	m := Manifest{Body: body}
+	if m.MediaType, err = manifestType(contentType, top); err != nil {
+		return Manifest{}, err
+	}
+	if err := checkShape(m.MediaType, top); err != nil {
+		return Manifest{}, err
+	}
+	p := partReader{strict: isIndex(m.MediaType) || isImage(m.MediaType)}
+	config := p.one(top, "config")
+	if config != nil {
+		m.Blobs = append(m.Blobs, *config)
+	}
+	m.Blobs = append(m.Blobs, p.many(top, "layers")...)
+	m.Blobs = append(m.Blobs, p.many(top, "blobs")...)
+	m.Children = p.many(top, "manifests")
+	p.strict = true // a subject is answered for by OCI-Subject, so it must be one
+	m.Subject = p.one(top, "subject")
+	m.Annotations = p.annotations(top, "annotations")
+	m.ArtifactType = p.text(top, "artifactType")
+	if m.ArtifactType == "" && config != nil && !isIndex(m.MediaType) {
+		m.ArtifactType = config.MediaType
+	}
+	if p.err != nil {
+		return Manifest{}, p.err
+	}
+	if m.Subject != nil && len(top["annotations"]) > MaxAnnotations {
+		return Manifest{}, invalid("annotations of a manifest with a subject are limited to %d KiB", MaxAnnotations>>10)
+	}
+	return m, nil
+}
+
+// manifestType settles the media type: what the header says and what the body
+// says must agree, and one of them must say something.
+func manifestType(contentType string, top map[string]json.RawMessage) (string, error) {
+	header, _, _ := strings.Cut(contentType, ";") // the spec: ignore parameters
+	header = strings.TrimSpace(header)
+	var inner string
+	if raw, ok := top["mediaType"]; ok {
+		if err := json.Unmarshal(raw, &inner); err != nil || inner == "" {
+			return "", invalid("mediaType is not a text")
+		}
+	}
+	switch {
+	case header == "" && inner == "" && top["manifests"] != nil:
+		inner = MediaTypeIndex
+	case header == "" && inner == "" && top["layers"] != nil:
+		inner = MediaTypeImage
+	case header != "" && inner != "" && header != inner:
+		return "", invalid("the Content-Type is %s and the manifest's mediaType is %s: send the manifest with the Content-Type that it names",
+			quote(header), quote(inner))
+	}
+	t := inner
+	if t == "" {
+		t = header
+	}
+	if t == mediaTypeSchema1 || t == mediaTypeSchema1Signed || string(top["schemaVersion"]) == "1" {
+		return "", invalid("this is a Docker schema 1 manifest, a format that ended in 2016: push with docker 1.10 or newer, " +
+			"or convert the image with `skopeo copy --format v2s2`")
+	}
+	if !validMediaType(t) {
+		return "", invalid("media type %s is not valid: set the Content-Type header to the type of the manifest, such as %s", quote(t), MediaTypeImage)
+	}
+	return t, nil
+}
+
+// validMediaType checks the form type/subtype of RFC 6838, section 4.2.
+func validMediaType(s string) bool {
+	typ, sub, ok := strings.Cut(s, "/")
+	return ok && len(s) <= 255 && restrictedName(typ) && restrictedName(sub)
+}
+
+func restrictedName(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 0x20 // lower case
+		if !isAlnum(c) && (i == 0 || !strings.ContainsRune("!#$&-^_.+", rune(s[i]))) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// checkShape refuses manifests that one client would read as an image and
+// another as an index.
+func checkShape(mediaType string, top map[string]json.RawMessage) error {
+	switch {
+	case isIndex(mediaType) && (top["layers"] != nil || top["config"] != nil):
+		return invalid("an index has manifests, and neither config nor layers")
+	case isImage(mediaType) && top["manifests"] != nil:
+		return invalid("an image manifest has config and layers, and no manifests")
+	}
+	return nil
+}
+
+// A partReader reads descriptors, keeping the first error. Unless strict, what
+// is not a descriptor is passed over.
+type partReader struct {
+	strict bool
+	count  int
+	err    error
+}
+
+func (p *partReader) fail(err error) {
+	if p.err == nil && p.strict {
+		p.err = err
+	}
+}
+
+// one reads the descriptor under key; nil if there is none.
+func (p *partReader) one(top map[string]json.RawMessage, key string) *Descriptor {
+	raw, ok := top[key]
+	if !ok || string(raw) == "null" {
+		return nil
+	}
+	d, err := p.descriptor(raw, key)
+	if err != nil {
+		p.fail(err)
+		return nil
+	}
+	return &d
+}
+
+// many reads the array of descriptors under key.
+func (p *partReader) many(top map[string]json.RawMessage, key string) []Descriptor {
+	raw, ok := top[key]
+	if !ok || string(raw) == "null" {
+		return nil
+	}
+	var items []json.RawMessage
+	if err := json.Unmarshal(raw, &items); err != nil {
+		p.fail(invalid("%s is not a list", key))
+		return nil
+	}
+	if p.count += len(items); p.count > MaxDescriptors {
+		p.err = invalid("the manifest names more than %d parts", MaxDescriptors)
+		return nil
+	}
+	list := make([]Descriptor, 0, len(items))
+	for i, item := range items {
+		d, err := p.descriptor(item, key+"["+strconv.Itoa(i)+"]")
+		if err != nil {
+			p.fail(err)
+			continue
+		}
+		list = append(list, d)
+	}
+	return list
+}
+
+func (p *partReader) descriptor(raw json.RawMessage, at string) (Descriptor, error) {
+	fields, err := parseObject(raw, at, descriptorKeys)
+	if err != nil {
+		return Descriptor{}, err
+	}
+	var d Descriptor
+	var text string
+	if err := json.Unmarshal(fields["digest"], &text); err != nil {
+		return d, invalid("%s has no digest", at)
+	}
+	if d.Digest, err = ParseDigest(text); err != nil {
+		return d, invalid("%s.digest: %v", at, err.(*Error).Message)
+	}
+	if d.Size, err = parseSize(fields["size"]); err != nil {
+		if p.strict {
+			return d, invalid("%s.size: %v", at, err)
+		}
+		d.Size = UnknownSize // still a part that must not be collected
+	}
+	if raw := fields["mediaType"]; raw != nil {
+		if err := json.Unmarshal(raw, &d.MediaType); err != nil {
+			return d, invalid("%s.mediaType is not a text", at)
+		}
+	}
+	if err := checkURLs(fields["urls"], at); err != nil {
+		return d, err
+	}
+	sub := partReader{strict: true}
+	d.ArtifactType = sub.text(fields, "artifactType")
+	d.Annotations = sub.annotations(fields, "annotations")
+	return d, sub.err
+}
+
+func parseSize(raw json.RawMessage) (int64, error) {
+	if raw == nil {
+		return 0, fmt.Errorf("missing")
+	}
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil || n < 0 || n > MaxSize {
+		return 0, fmt.Errorf("%s is not a whole number of bytes from 0 to 2^53", quote(string(raw)))
+	}
+	return n, nil
+}
+
+// checkURLs accepts only web addresses. Berth itself never fetches them.
+func checkURLs(raw json.RawMessage, at string) error {
+	if raw == nil {
+		return nil
+	}
+	var list []string
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return invalid("%s.urls is not a list of texts", at)
+	}
+	for _, s := range list {
+		u, err := url.Parse(s)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return invalid("%s.urls: %s is not an http or https address", at, quote(s))
+		}
+	}
+	return nil
+}
+
+func (p *partReader) text(fields map[string]json.RawMessage, key string) (s string) {
+	if raw := fields[key]; raw != nil {
+		if err := json.Unmarshal(raw, &s); err != nil {
+			p.fail(invalid("%s is not a text", key))
+		}
+	}
+	return s
+}
+
+func (p *partReader) annotations(fields map[string]json.RawMessage, key string) map[string]string {
+	raw := fields[key]
+	if raw == nil || string(raw) == "null" {
+		return nil
+	}
+	object, err := parseObject(raw, key, nil)
+	if err != nil {
+		p.fail(err)
+		return nil
+	}
+	list := make(map[string]string, len(object))
+	for name, value := range object {
+		var s string
+		if err := json.Unmarshal(value, &s); err != nil {
+			p.fail(invalid("%s: the value of %s is not a text", key, quote(name)))
+			return nil
+		}
+		list[name] = s
+	}
+	return list
+}
