@@ -1,0 +1,27 @@
+# What there is to type. Tools that the tests need are kept in BERTH_TOOLS.
+export BERTH_TOOLS ?= $(HOME)/.cache/berth/tools
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
+
+build: ## bin/berth, one static file
+	CGO_ENABLED=0 go build -trimpath -o bin/berth ./cmd/berth
+
+run: build ## a registry on port 5000, data in ./berth-data
+	./bin/berth serve
+
+test: ## every test, and before that the tools they need
+	test/tools/install.sh
+	test/tools/run.sh
+
+race: ## the tests that run quickly, with the race detector (needs a C compiler)
+	go test -race -short -timeout 20m ./...
+
+soak: ## hundreds of kills and power losses; hours
+	test/tools/install.sh
+	BERTH_SOAK=1 go test -count=1 -v -timeout 12h -run Soak ./test/...
+
+fmt: ## format the Go files
+	gofmt -w .
+
+.PHONY: help build run test race soak fmt

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs every test, and says at the end how long it took and what was skipped.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+export BERTH_TOOLS=${BERTH_TOOLS:-$HOME/.cache/berth/tools}
+export PATH="$BERTH_TOOLS/bin:$PATH:/usr/sbin:/sbin"
+BERTH_SKIPS=$(mktemp)
+export BERTH_SKIPS
+trap 'rm -f "$BERTH_SKIPS"' EXIT
+
+start=$SECONDS
+status=0
+go test -count=1 -timeout 14m ./... </dev/null || status=$?
+
+if [ -s "$BERTH_SKIPS" ]; then
+	echo
+	echo "SKIPPED, because something is missing here:"
+	sort -u "$BERTH_SKIPS" | sed 's/^/  /'
+fi
+echo
+echo "make test: $([ $status = 0 ] && echo ok || echo FAILED) after $((SECONDS - start)) s"
+exit $status
