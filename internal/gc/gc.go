@@ -1,0 +1,128 @@
+// Package gc removes what nothing needs: uploads that nobody goes on with, blobs
+// that no manifest of their repository refers to, and objects that no record
+// names. It works in small steps, beside any traffic.
+//
+// What may go is decided by meta.Garbage, in the transaction that lets it go;
+// this package only keeps asking, and deletes objects whose keys nobody can
+// reach any more.
+package gc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"berth/internal/blob"
+	"berth/internal/meta"
+)
+
+// batch is how many records one transaction looks at: small enough that no push
+// notices it waiting.
+const batch = 100
+
+// tombstones are kept this long: no push takes longer from its first look at a
+// blob to its manifest.
+const tombstones = 7 * 24 * time.Hour
+
+// A Collector collects garbage. Its fields must be set before use.
+type Collector struct {
+	Records    meta.Garbage
+	Blobs      blob.Store
+	UploadIdle time.Duration // after which an upload is given up
+	Log        *slog.Logger
+
+	collected atomic.Int64
+}
+
+// A Report says what one Collect did.
+type Report struct {
+	Uploads int // uploads given up
+	Blobs   int // blobs that left their repository
+	Objects int // objects deleted from storage
+}
+
+// Collected is how many objects were deleted since the process began.
+func (c *Collector) Collected() int64 { return c.collected.Load() }
+
+// Collect does all that is due now. It may run at any time, beside any traffic;
+// ended anywhere, the next one goes on.
+func (c *Collector) Collect(ctx context.Context) (r Report, err error) {
+	for {
+		n, err := c.Records.ExpireUploads(ctx, c.UploadIdle, batch)
+		if r.Uploads += n; err != nil {
+			return r, err
+		}
+		if n < batch {
+			break
+		}
+	}
+	for {
+		looked, ended, err := c.Records.CollectBlobs(ctx, batch)
+		if r.Blobs += ended; err != nil {
+			return r, err
+		}
+		if looked < batch {
+			break
+		}
+	}
+	if _, err := c.Records.ForgetLosses(ctx, tombstones, batch); err != nil {
+		return r, err
+	}
+	return r, c.deleteObjects(ctx, &r)
+}
+
+// deleteObjects deletes the objects whose keys are condemned and due: the object
+// first, its record after, so that a crash in between only repeats the deletion.
+func (c *Collector) deleteObjects(ctx context.Context, r *Report) error {
+	for {
+		keys, err := c.Records.Condemned(ctx, batch)
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		gone := make([]blob.Key, 0, len(keys))
+		var failed error
+		for _, key := range keys {
+			if err := c.Blobs.Delete(ctx, key); err != nil {
+				failed = errors.Join(failed, err)
+				continue
+			}
+			gone = append(gone, key)
+		}
+		if err := c.Records.Forget(ctx, gone); err != nil {
+			return err
+		}
+		r.Objects += len(gone)
+		c.collected.Add(int64(len(gone)))
+		if failed != nil {
+			return failed
+		}
+	}
+}
+
+// Run looks once for what a crash left behind, then collects every so often
+// until ctx ends. It returns nil then.
+func (c *Collector) Run(ctx context.Context, every time.Duration) error {
+	if r, ok := c.Blobs.(blob.Recoverer); ok {
+		if err := r.Recover(ctx, c.Records.KnownKey); err != nil && ctx.Err() == nil {
+			c.Log.Error("look for what a crash left behind", "error", err)
+		}
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		r, err := c.Collect(ctx)
+		if err != nil && ctx.Err() == nil {
+			c.Log.Error("collect garbage", "error", err)
+		}
+		if r != (Report{}) {
+			c.Log.Info("collected garbage", "uploads", r.Uploads, "blobs", r.Blobs, "objects", r.Objects)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+// Package guard decides, for each thing a client asks of a registry, whether
+// this client may have it.
+//
+// It is a Service around a Service, so that the API, the pages and whatever
+// comes later get the same answer from the same place. It knows nothing of HTTP
+// and asks nothing of storage before it has decided: who has no right learns
+// nothing of what is there.
+package guard
+
+import (
+	"context"
+
+	"berth/internal/auth"
+	"berth/internal/meta"
+	"berth/internal/oci"
+	"berth/internal/registry"
+)
+
+// A Guard lets through what its policy allows its principal.
+//
+// It does not embed the Service it guards: a method added to the interface
+// doesn't compile until someone has decided here who may call it.
+type Guard struct {
+	svc    registry.Service
+	who    auth.Principal
+	policy auth.Policy
+}
+
+var _ registry.Service = (*Guard)(nil)
+
+// New returns svc as far as policy opens it to who. Refusals are
+// *auth.DeniedError.
+func New(svc registry.Service, who auth.Principal, policy auth.Policy) *Guard {
+	return &Guard{svc: svc, who: who, policy: policy}
+}
+
+func (g *Guard) check(repo oci.Repo, action auth.Action) error {
+	a := auth.Access{Repo: repo, Action: action}
+	if g.policy.Allows(g.who, a) {
+		return nil
+	}
+	return &auth.DeniedError{Principal: g.who, Access: a}
+}
+
+func (g *Guard) readable(repo oci.Repo) bool { return g.check(repo, auth.Pull) == nil }
+
+// Blob needs pull.
+func (g *Guard) Blob(ctx context.Context, repo oci.Repo, d oci.Digest) (*registry.Blob, error) {
+	if err := g.check(repo, auth.Pull); err != nil {
+		return nil, err
+	}
+	return g.svc.Blob(ctx, repo, d)
+}
+
+// Manifest needs pull.
+func (g *Guard) Manifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.Manifest, error) {
+	if err := g.check(repo, auth.Pull); err != nil {
+		return meta.Manifest{}, err
+	}
+	return g.svc.Manifest(ctx, repo, ref)
+}
+
+// MountBlob needs push on the target, and pull on the source. Without the
+// latter it answers as if the source had no such blob: clients give up on a
+// refusal, where they would upload the blob after a "not found".
+func (g *Guard) MountBlob(ctx context.Context, m registry.Mount) error {
+	if err := g.check(m.To, auth.Push); err != nil {
+		return err
+	}
+	m.Readable = g.readable
+	return g.svc.MountBlob(ctx, m)
+}
+
+// StartUpload needs push.
+func (g *Guard) StartUpload(ctx context.Context, repo oci.Repo, a oci.Algorithm) (registry.Upload, error) {
+	if err := g.check(repo, auth.Push); err != nil {
+		return nil, err
+	}
+	return g.svc.StartUpload(ctx, repo, a)
+}
+
+// ResumeUpload needs push.
+func (g *Guard) ResumeUpload(ctx context.Context, repo oci.Repo, id meta.UploadID) (registry.Upload, error) {
+	if err := g.check(repo, auth.Push); err != nil {
+		return nil, err
+	}
+	return g.svc.ResumeUpload(ctx, repo, id)
+}
+
+// PutManifest needs push.
+func (g *Guard) PutManifest(ctx context.Context, p registry.Put) (registry.PutResult, error) {
+	if err := g.check(p.Repo, auth.Push); err != nil {
+		return registry.PutResult{}, err
+	}
+	return g.svc.PutManifest(ctx, p)
+}
+
+// DeleteBlob needs delete.
+func (g *Guard) DeleteBlob(ctx context.Context, repo oci.Repo, d oci.Digest) error {
+	if err := g.check(repo, auth.Delete); err != nil {
+		return err
+	}
+	return g.svc.DeleteBlob(ctx, repo, d)
+}
+
+// DeleteManifest needs delete.
+func (g *Guard) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) error {
+	if err := g.check(repo, auth.Delete); err != nil {
+		return err
+	}
+	return g.svc.DeleteManifest(ctx, repo, d)
+}
+
+// DeleteTag needs delete.
+func (g *Guard) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error {
+	if err := g.check(repo, auth.Delete); err != nil {
+		return err
+	}
+	return g.svc.DeleteTag(ctx, repo, tag)
+}
+
+// Repos lists only what the principal may pull. Whoever may not even enter the
+// registry is refused, instead of told that it is empty.
+func (g *Guard) Repos(ctx context.Context, p registry.Page, readable func(oci.Repo) bool) (registry.List[oci.Repo], error) {
+	if !g.policy.Enters(g.who) {
+		return registry.List[oci.Repo]{}, &auth.DeniedError{Principal: g.who}
+	}
+	return g.svc.Repos(ctx, p, func(repo oci.Repo) bool {
+		return g.readable(repo) && (readable == nil || readable(repo))
+	})
+}
+
+// Tags needs pull.
+func (g *Guard) Tags(ctx context.Context, repo oci.Repo, p registry.Page) (registry.List[oci.Tag], error) {
+	if err := g.check(repo, auth.Pull); err != nil {
+		return registry.List[oci.Tag]{}, err
+	}
+	return g.svc.Tags(ctx, repo, p)
+}
+
+// Referrers needs pull.
+func (g *Guard) Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType string, p registry.Page) (registry.List[oci.Descriptor], error) {
+	if err := g.check(repo, auth.Pull); err != nil {
+		return registry.List[oci.Descriptor]{}, err
+	}
+	return g.svc.Referrers(ctx, repo, subject, artifactType, p)
+}

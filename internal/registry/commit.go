@@ -1,0 +1,131 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+
+	"berth/internal/blob"
+	"berth/internal/meta"
+	"berth/internal/oci"
+)
+
+// Commit implements Upload.
+//
+// The order is what makes a 201 worth something: the bytes are durable first,
+// then the record, and only then does anyone hear of it. At every point before,
+// the upload can be resumed and committed again. A client that goes away in
+// between changes nothing: it has sent all its bytes.
+func (u *upload) Commit(ctx context.Context, d oci.Digest) error {
+	ctx = context.WithoutCancel(ctx)
+	t, err := u.take(ctx, Anywhere, func() {})
+	if err != nil {
+		return err
+	}
+	defer t.release()
+	if done, err := u.commitKnown(ctx, d); done || err != nil {
+		return err
+	}
+	a, err := u.open(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer a.w.Close()
+	if err := u.verify(ctx, a, d); err != nil {
+		return err
+	}
+	key, err := a.w.Commit(ctx, d)
+	if err != nil {
+		return u.giveUpIfFull(ctx, fmt.Errorf("commit blob %s: %w", d, err))
+	}
+	if _, err := u.c.Records.CommitUpload(ctx, u.rec, meta.Blob{Digest: d, Key: key, Size: a.size}); err != nil {
+		return uploadGone(err, u.rec.ID)
+	}
+	u.c.sessions.end(u.rec.ID)
+	if err := a.w.Settle(ctx); err != nil {
+		u.c.Log.Warn("settle an upload; the next start will", "upload", string(u.rec.ID), "error", err)
+	}
+	return nil
+}
+
+// commitKnown is the short way for content that is stored already: the bytes
+// that came are compared by their hash, and dropped.
+func (u *upload) commitKnown(ctx context.Context, d oci.Digest) (bool, error) {
+	if !u.s.trusted() || u.rec.Algorithm != d.Algorithm() {
+		return false, nil
+	}
+	known, err := u.c.Records.FindContent(ctx, d)
+	if errors.Is(err, meta.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	h, err := restoreHash(u.rec)
+	if err != nil {
+		return false, err
+	}
+	if has := u.rec.Algorithm.Digest(h); has != d {
+		return false, u.drop(ctx, digestInvalid(d, has))
+	}
+	if !u.c.healthy(ctx, known) {
+		return false, nil
+	}
+	_, err = u.c.Records.CommitUpload(ctx, u.rec, meta.Blob{Digest: d, Size: u.rec.Size})
+	if errors.Is(err, meta.ErrConflict) {
+		return false, nil // it was collected just now
+	}
+	if err != nil {
+		return false, uploadGone(err, u.rec.ID)
+	}
+	u.c.sessions.end(u.rec.ID)
+	if err := u.c.Blobs.Delete(ctx, u.rec.Key); err != nil {
+		u.c.Log.Warn("delete the bytes of an upload; the next start will", "upload", string(u.rec.ID), "error", err)
+	}
+	return true, nil
+}
+
+// verify compares the content with d. The hash that ran along is believed if it
+// is of d's algorithm and every byte went through this process; else the stored
+// bytes are read again.
+func (u *upload) verify(ctx context.Context, a *appender, d oci.Digest) error {
+	h := a.h
+	if !u.s.trusted() || u.rec.Algorithm != d.Algorithm() {
+		h = d.Algorithm().New()
+		if err := a.w.Replay(ctx, h); err != nil {
+			if errors.Is(err, blob.ErrLost) {
+				return u.drop(ctx, uploadUnknown(u.rec.ID))
+			}
+			return fmt.Errorf("read upload %s again: %w", u.rec.ID, err)
+		}
+	}
+	return u.compare(ctx, h, d)
+}
+
+func (u *upload) compare(ctx context.Context, h hash.Hash, d oci.Digest) error {
+	if has := d.Algorithm().Digest(h); has != d {
+		return u.drop(ctx, digestInvalid(d, has))
+	}
+	return nil
+}
+
+func (s *session) trusted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.continuous
+}
+
+func digestInvalid(want, has oci.Digest) error {
+	return &oci.Error{
+		Code:    oci.DigestInvalid,
+		Message: fmt.Sprintf("the content was to be %s and is %s: it was changed or cut on its way, upload it again", want, has),
+	}
+}
+
+func uploadGone(err error, id meta.UploadID) error {
+	if errors.Is(err, meta.ErrNotFound) {
+		return uploadUnknown(id)
+	}
+	return err
+}

@@ -1,0 +1,244 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"berth/internal/blob"
+	"berth/internal/meta"
+	"berth/internal/oci"
+)
+
+// Records is what a Core needs to remember things.
+type Records interface {
+	meta.Uploads
+	meta.Blobs
+	meta.Manifests
+	meta.Listings
+}
+
+// Deletion says whether clients may delete.
+type Deletion int
+
+// The two answers.
+const (
+	DeletionOff Deletion = iota
+	DeletionOn
+)
+
+// Options configure a Core. Blobs, Records and Log must be set.
+type Options struct {
+	Blobs   blob.Store
+	Records Records
+	Log     *slog.Logger
+
+	Deletion      Deletion
+	RefuseMissing bool          // refuse manifests with parts that the repository never had
+	MaxUpload     int64         // bytes of one blob; 0 means no limit
+	Grace         time.Duration // how long what nothing refers to is kept: see Touch
+
+	// An upload is checkpointed after so many bytes and so much time. Zero means
+	// 32 MiB and one second.
+	CheckpointBytes int64
+	CheckpointEvery time.Duration
+}
+
+// A Core is the Service that does the work. Its zero value is not usable;
+// obtain one from New.
+type Core struct {
+	Options
+	by       string // whom As named
+	sessions *sessions
+}
+
+var _ Service = (*Core)(nil)
+
+// New returns a Core for the anonymous user.
+func New(o Options) *Core {
+	if o.CheckpointBytes == 0 {
+		o.CheckpointBytes = 32 << 20
+	}
+	if o.CheckpointEvery == 0 {
+		o.CheckpointEvery = time.Second
+	}
+	return &Core{Options: o, sessions: newSessions()}
+}
+
+// As returns the same Core working for the named user: upload sessions belong
+// to that user, and what is pushed is recorded as pushed by that user.
+func (c *Core) As(name string) *Core {
+	as := *c
+	as.by = name
+	return &as
+}
+
+// Blob implements Puller.
+func (c *Core) Blob(ctx context.Context, repo oci.Repo, d oci.Digest) (*Blob, error) {
+	rec, err := c.Records.FindBlob(ctx, repo, d)
+	if errors.Is(err, meta.ErrNotFound) || err == nil && rec.Damaged {
+		return nil, blobUnknown(d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.openBlob(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.touch(ctx, repo, rec); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// touch renews the grace of a blob that is half-way out, before a client is
+// told that it need not upload it.
+func (c *Core) touch(ctx context.Context, repo oci.Repo, rec meta.Blob) error {
+	if rec.Left > c.Grace/2 {
+		return nil
+	}
+	err := c.Records.TouchBlob(ctx, repo, rec.Digest)
+	if errors.Is(err, meta.ErrNotFound) {
+		return blobUnknown(rec.Digest)
+	}
+	return err
+}
+
+// openBlob opens the bytes of rec and compares their size with the record. What
+// is missing or of another size is marked damaged, so that it is never served
+// as good and the next upload of it heals it.
+func (c *Core) openBlob(ctx context.Context, rec meta.Blob) (*Blob, error) {
+	r, err := c.Blobs.Open(ctx, rec.Key)
+	switch {
+	case err == nil && r.Size() == rec.Size:
+		return &Blob{Reader: r, Digest: rec.Digest}, nil
+	case err == nil:
+		c.Log.Error("a stored blob has the wrong size; push it again to heal it",
+			"digest", rec.Digest.String(), "key", string(rec.Key), "has", r.Size(), "want", rec.Size)
+		r.Close()
+	case isNotExist(err):
+		c.Log.Warn("a stored blob is missing; push it again to heal it", "digest", rec.Digest.String(), "key", string(rec.Key))
+	default:
+		return nil, err
+	}
+	if err := c.Records.MarkDamaged(ctx, rec.Digest, rec.Key); err != nil {
+		c.Log.Error("mark blob damaged", "digest", rec.Digest.String(), "error", err)
+	}
+	return nil, blobUnknown(rec.Digest)
+}
+
+// healthy reports whether the bytes of rec are there, by their size.
+func (c *Core) healthy(ctx context.Context, rec meta.Blob) bool {
+	if rec.Damaged {
+		return false
+	}
+	b, err := c.openBlob(ctx, rec)
+	if err != nil {
+		return false
+	}
+	b.Close()
+	return true
+}
+
+// Manifest implements Puller.
+func (c *Core) Manifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.Manifest, error) {
+	m, err := c.Records.FindManifest(ctx, repo, ref)
+	if errors.Is(err, meta.ErrNotFound) {
+		return meta.Manifest{}, c.manifestUnknown(ctx, repo, ref)
+	}
+	if err != nil {
+		return meta.Manifest{}, err
+	}
+	if m.Digest.Algorithm().FromBytes(m.Body) != m.Digest {
+		c.Log.Error("a stored manifest is damaged; push it again to heal it", "repository", repo.String(), "digest", m.Digest.String())
+		return meta.Manifest{}, c.manifestUnknown(ctx, repo, ref)
+	}
+	return m, nil
+}
+
+// MountBlob implements Pusher.
+func (c *Core) MountBlob(ctx context.Context, m Mount) error {
+	froms := []oci.Repo{m.From}
+	if m.From.IsZero() {
+		holders, err := c.Records.Holders(ctx, m.Digest, maxHolders)
+		if err != nil {
+			return err
+		}
+		froms = holders
+	}
+	for _, from := range froms {
+		if m.Readable != nil && !m.Readable(from) {
+			continue
+		}
+		rec, err := c.Records.FindBlob(ctx, from, m.Digest)
+		if errors.Is(err, meta.ErrNotFound) || err == nil && !c.healthy(ctx, rec) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.Records.LinkBlob(ctx, from, m.To, m.Digest); !errors.Is(err, meta.ErrNotFound) {
+			return err
+		}
+	}
+	return blobUnknown(m.Digest)
+}
+
+// maxHolders bounds how many repositories a mount without "from" looks through.
+const maxHolders = 1000
+
+// PutManifest implements Pusher.
+func (c *Core) PutManifest(ctx context.Context, p Put) (PutResult, error) {
+	d := p.Digest
+	if d.IsZero() {
+		d = oci.SHA256.FromBytes(p.Manifest.Body)
+	} else if has := d.Algorithm().FromBytes(p.Manifest.Body); has != d {
+		return PutResult{}, &oci.Error{Code: oci.DigestInvalid, Message: "the manifest was pushed as " + d.String() + " and has the digest " + has.String()}
+	}
+	res, err := c.Records.PutManifest(ctx, meta.ManifestPut{
+		Repo: p.Repo, Digest: d, Manifest: p.Manifest, Tags: p.Tags, By: c.by, RefuseMissing: c.RefuseMissing,
+	})
+	if err != nil {
+		return PutResult{}, manifestError(err)
+	}
+	return PutResult{Digest: d, Dangling: res.Dangling}, nil
+}
+
+// DeleteBlob implements Deleter.
+func (c *Core) DeleteBlob(ctx context.Context, repo oci.Repo, d oci.Digest) error {
+	if c.Deletion == DeletionOff {
+		return errDeletionOff()
+	}
+	err := c.Records.UnlinkBlob(ctx, repo, d)
+	if errors.Is(err, meta.ErrNotFound) {
+		return blobUnknown(d)
+	}
+	return inUse(err, "blob "+d.String())
+}
+
+// DeleteManifest implements Deleter.
+func (c *Core) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) error {
+	if c.Deletion == DeletionOff {
+		return errDeletionOff()
+	}
+	err := c.Records.DeleteManifest(ctx, repo, d)
+	if errors.Is(err, meta.ErrNotFound) {
+		return c.manifestUnknown(ctx, repo, oci.Ref{Digest: d})
+	}
+	return inUse(err, "manifest "+d.String())
+}
+
+// DeleteTag implements Deleter.
+func (c *Core) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error {
+	if c.Deletion == DeletionOff {
+		return errDeletionOff()
+	}
+	err := c.Records.DeleteTag(ctx, repo, tag)
+	if errors.Is(err, meta.ErrNotFound) {
+		return c.manifestUnknown(ctx, repo, oci.Ref{Tag: tag})
+	}
+	return err
+}
