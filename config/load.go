@@ -1,0 +1,136 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Sources is where a configuration comes from, in the order of precedence: the
+// later wins.
+type Sources struct {
+	// Base is laid over the defaults first: the defaults of a role, such as
+	// those of registry:2. Its origins are shown as they are.
+	Base Overlay
+
+	// File is the file to read. If it is empty, the one that BERTH_CONFIG
+	// names is read, or else DefaultFile if it exists.
+	File string
+
+	// Translate reads a file of registry:2. Without it such a file is refused.
+	Translate func(name string, data []byte) (Overlay, error)
+
+	// Registry2 is what the REGISTRY_* variables say.
+	Registry2 Overlay
+
+	// Environ is the environment, in the form of os.Environ. Its BERTH_*
+	// variables are read.
+	Environ []string
+
+	// Flags is what the command line says, see [ParseFlags].
+	Flags Overlay
+}
+
+// Loaded is a configuration that was read and found valid.
+type Loaded struct {
+	Config Config   // with its derived defaults filled in
+	File   string   // the file that was read; empty if none
+	Notes  []string // what the sources had to say; they stop nothing
+
+	origins map[string]string // by path, and by path[i] for elements
+}
+
+// Load reads all sources, lays them over the defaults, and validates the
+// result. The error is a [Problems] with every mistake of every source.
+func Load(s Sources) (*Loaded, error) {
+	file := s.File
+	if file == "" {
+		file = configFile(s.Environ)
+	}
+	name, fromFile := s.readFile(file)
+	l := &Loaded{Config: Default(), File: name, origins: map[string]string{}}
+
+	var problems Problems
+	for _, o := range []Overlay{s.Base, fromFile, s.Registry2, ParseEnv(s.Environ), s.Flags} {
+		problems = append(problems, o.apply(&l.Config, l.origins)...)
+		l.Notes = append(l.Notes, o.Notes...)
+	}
+	if !unreadable(fromFile) {
+		problems = append(problems, l.validate(problems)...)
+	}
+	if err := problems.err(); err != nil {
+		return nil, err
+	}
+	l.Config = l.Config.Derive()
+	return l, nil
+}
+
+// readFile reads and parses the configuration file. What goes wrong is a
+// problem of the overlay.
+func (s Sources) readFile(file string) (string, Overlay) {
+	name, data, err := readFile(file)
+	if err != nil {
+		return name, Overlay{Problems: Problems{{Text: err.Error()}}}
+	}
+	o, err := ParseFile(name, data)
+	if errors.Is(err, ErrRegistry2) && s.Translate != nil {
+		o, err = s.Translate(name, data)
+	}
+	if err != nil {
+		o.Problems = append(o.Problems, Problem{Origin: name, Text: err.Error()})
+	}
+	return name, o
+}
+
+// unreadable reports whether the file could not be read as one, so that the
+// rules about the whole would speak of settings that are only missing.
+func unreadable(file Overlay) bool {
+	return slices.ContainsFunc(file.Problems, func(p Problem) bool { return p.Path == "" })
+}
+
+// validate returns the problems of the configuration as a whole, with their
+// origins. Rules about keys that could not even be read are passed over: what
+// they would say is not about what the person wrote.
+func (l *Loaded) validate(unread Problems) Problems {
+	var found Problems
+	for _, p := range l.Config.problems() {
+		about := append([]string{p.Path}, p.related...)
+		if slices.ContainsFunc(about, func(path string) bool { return mentions(unread, path) }) {
+			continue
+		}
+		p.Origin = l.set(p.Path)
+		found = append(found, p)
+	}
+	return found
+}
+
+// mentions reports whether any of the problems is about the key of path.
+func mentions(problems Problems, path string) bool {
+	return slices.ContainsFunc(problems, func(p Problem) bool { return listOf(p.Path) == listOf(path) })
+}
+
+// set returns where a key, or the list that it is an element of, was set; empty
+// if by nobody.
+func (l *Loaded) set(path string) string {
+	if origin, ok := l.origins[path]; ok {
+		return origin
+	}
+	return l.origins[listOf(path)]
+}
+
+// Origin returns where the value of a key comes from: "default", or the file
+// and line, the variable or the flag that set it.
+func (l *Loaded) Origin(path string) string {
+	if origin := l.set(path); origin != "" {
+		return origin
+	}
+	return "default"
+}
+
+// String names the file that was read, for messages.
+func (l *Loaded) String() string {
+	if l.File == "" {
+		return "the configuration (no file, defaults and environment)"
+	}
+	return fmt.Sprintf("the configuration in %s", l.File)
+}

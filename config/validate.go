@@ -1,0 +1,232 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Validate returns a [Problems] with everything that is wrong with c, or nil.
+// It opens no file: whether a certificate is good is found by those who use it.
+// [Load] has called it already.
+func (c Config) Validate() error { return Problems(c.problems()).err() }
+
+func (c Config) problems() []Problem {
+	var k checker
+	k.texts(c)
+	k.data(c)
+	k.http(c.HTTP)
+	k.tls(c.HTTP.TLS)
+	k.auth(c.Auth)
+	k.limits(c)
+	k.times(c)
+	oneOf(&k, "manifests.missing", c.Manifests.Missing, MissingAccept, MissingRefuse)
+	oneOf(&k, "log.level", c.Log.Level, LogDebug, LogInfo, LogWarn, LogError)
+	oneOf(&k, "log.format", c.Log.Format, LogText, LogJSON)
+	k.metrics(c)
+	return inOrder(k.problems)
+}
+
+// inOrder sorts problems as the keys are in the struct, and leaves the first of
+// each key: what else is wrong with a value is seen better when that is mended.
+func inOrder(problems []Problem) []Problem {
+	known := keys()
+	place := func(p Problem) int { return slices.Index(known, listOf(p.Path)) }
+	slices.SortStableFunc(problems, func(a, b Problem) int { return cmp.Compare(place(a), place(b)) })
+	seen := map[string]bool{}
+	return slices.DeleteFunc(problems, func(p Problem) bool {
+		again := seen[p.Path]
+		seen[p.Path] = true
+		return again
+	})
+}
+
+// checker collects problems.
+type checker struct{ problems []Problem }
+
+func (k *checker) add(path, format string, args ...any) {
+	k.problems = append(k.problems, Problem{Path: path, Text: fmt.Sprintf(format, args...)})
+}
+
+// cross adds a problem between the key path and the related ones.
+func (k *checker) cross(path string, related []string, format string, args ...any) {
+	k.add(path, format, args...)
+	k.problems[len(k.problems)-1].related = related
+}
+
+// oneOf checks a value that has a fixed list of words.
+func oneOf[T ~string](k *checker, path string, value T, allowed ...T) {
+	if slices.Contains(allowed, value) {
+		return
+	}
+	words := make([]string, len(allowed))
+	for i, a := range allowed {
+		words[i] = string(a)
+	}
+	last := len(words) - 1
+	list := strings.Join(words[:last], ", ") + " or " + words[last]
+	k.add(path, "%q is none of its values: write %s", string(value), list)
+}
+
+// texts checks that no text holds a control character: none has any use in a
+// name or a path, and a line break in one would forge log lines and headers.
+func (k *checker) texts(c Config) {
+	for _, f := range fields() {
+		if f.typ.Kind() != reflect.String && f.typ != reflect.TypeFor[[]string]() {
+			continue
+		}
+		for i, text := range f.format(c) {
+			path := f.path
+			if f.list() {
+				path = element(path, i)
+			}
+			if strings.ContainsFunc(text, unicode.IsControl) {
+				k.add(path, "holds a control character or a line break: remove it")
+			}
+		}
+	}
+}
+
+func (k *checker) data(c Config) {
+	if strings.TrimSpace(c.Data) == "" {
+		k.add("data", "is empty: name the directory to keep everything in")
+	}
+}
+
+func (k *checker) http(h HTTP) {
+	for i, address := range h.Listen {
+		path := element("http.listen", i)
+		if text := badAddress(address, ""); text != "" {
+			k.add(path, "%s", text)
+			continue
+		}
+		if first := slices.Index(h.Listen, address); first < i && !anyPort(address) {
+			k.add(path, "%q is the same as %s: remove one", address, element("http.listen", first))
+		}
+	}
+	if h.ExternalURL != "" {
+		k.externalURL(h.ExternalURL)
+	}
+	for i, p := range h.TrustedProxies {
+		if !p.IsValid() {
+			k.add(element("http.trusted_proxies", i), "is no network: write one such as 10.0.0.0/8")
+		}
+	}
+}
+
+// externalURL checks the URL. What is wrong is told without repeating it, since
+// it may hold a password.
+func (k *checker) externalURL(text string) {
+	const path = "http.external_url"
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		k.add(path, "is no URL: write one such as https://registry.example.com")
+	case u.User != nil:
+		k.add(path, "holds a user or a password, which everybody would see: remove them")
+	case u.Path != "" && u.Path != "/":
+		k.add(path, "has the path %q: docker finds a registry only at the root of a host, so write %s://%s", u.Path, u.Scheme, u.Host)
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#"):
+		k.add(path, "has a query or a fragment: write %s://%s", u.Scheme, u.Host)
+	}
+}
+
+func (k *checker) tls(t TLS) {
+	const certificate, key = "http.tls.certificate", "http.tls.key"
+	switch {
+	case t.Certificate != "" && t.Key == "":
+		k.cross(certificate, []string{key}, "has no key: set %s to the file with the certificate's private key", key)
+	case t.Certificate == "" && t.Key != "":
+		k.cross(key, []string{certificate}, "has no certificate: set %s to the file with the certificate", certificate)
+	}
+	oneOf(k, "http.tls.minimum", t.Minimum, TLS12, TLS13)
+}
+
+func (k *checker) auth(a Auth) {
+	const anonymous, htpasswd, realm = "auth.anonymous", "auth.htpasswd.path", "auth.realm"
+	oneOf(k, anonymous, a.Anonymous, AnonymousNone, AnonymousPull)
+	if a.Anonymous == AnonymousPull && !a.LogIn() {
+		k.cross(anonymous, []string{htpasswd}, "is pull, but no log-in is configured, so everybody could push as well: set %s, or remove %s", htpasswd, anonymous)
+	}
+	if strings.TrimSpace(a.Realm) == "" {
+		k.add(realm, "is empty: write a name, such as Berth")
+	}
+	if strings.ContainsAny(a.Realm, `"\`) {
+		k.add(realm, `holds a quotation mark or a backslash, which a header cannot carry: remove it`)
+	}
+}
+
+// Bounds of the sizes. The OCI specification wants manifests of 4 MiB accepted;
+// a manifest is held in memory, so it must not be large.
+const (
+	leastManifest = 64 * KiB
+	mostManifest  = 64 * MiB
+)
+
+func (k *checker) limits(c Config) {
+	if m := c.Manifests.MaxSize; m < leastManifest || m > mostManifest {
+		k.add("manifests.max_size", "%s is out of bounds: write a size from %s to %s", m, leastManifest, mostManifest)
+	}
+	if c.Uploads.MaxSize < 0 {
+		k.add("uploads.max_size", "is negative: write 0 for no limit, or a size such as 20GiB")
+	}
+	if c.Storage.Reserve < 0 {
+		k.add("storage.reserve", "is negative: write 0, or a size such as 64MiB")
+	}
+	if n := c.Database.Snapshots.Keep; n < 1 || n > 1000 {
+		k.add("database.snapshots.keep", "%d is out of bounds: write a number from 1 to 1000", n)
+	}
+}
+
+// never is a bound for times without an upper one.
+const never = time.Duration(1<<63 - 1)
+
+func (k *checker) times(c Config) {
+	if every := c.Database.Snapshots.Every; every != 0 {
+		k.between("database.snapshots.every", every, time.Minute, never, "0 for one at shutdown only, or ")
+	}
+	k.between("http.shutdown_grace", c.HTTP.ShutdownGrace, 0, day, "")
+	k.between("uploads.expire", c.Uploads.Expire, time.Minute, never, "")
+	k.between("gc.grace", c.GC.Grace, time.Second, never, "")
+	k.between("gc.every", c.GC.Every, time.Second, day, "")
+	k.between("gc.delay", c.GC.Delay, 0, day, "")
+}
+
+// between checks the bounds of a time; also names what may be written besides.
+func (k *checker) between(path string, d, least, most time.Duration, also string) {
+	if d >= least && d <= most {
+		return
+	}
+	bounds := "from " + formatDuration(least) + " to " + formatDuration(most)
+	if most == never {
+		bounds = "of at least " + formatDuration(least)
+	}
+	k.add(path, "%s is out of bounds: write %sa time %s", formatDuration(d), also, bounds)
+}
+
+func (k *checker) metrics(c Config) {
+	const path = "metrics.listen"
+	address := c.Metrics.Listen
+	if address == "" {
+		return
+	}
+	if text := badAddress(address, "127.0.0.1"); text != "" {
+		k.add(path, "%s", text)
+		return
+	}
+	if strings.HasPrefix(address, ":") {
+		k.add(path, "%q has no host, and metrics are read without log-in: write 127.0.0.1%s, or 0.0.0.0%s if every network shall reach them", address, address, address)
+		return
+	}
+	for _, other := range c.Derive().HTTP.Listen {
+		if badAddress(other, "") == "" && collide(address, other) {
+			k.cross(path, []string{"http.listen", "auth.htpasswd.path"}, "%q is taken by http.listen (%q): write another port", address, other)
+			return
+		}
+	}
+}
