@@ -37,7 +37,7 @@ func TestHome(t *testing.T) {
 	}
 	for _, want := range []string{
 		"docker tag hello 127.0.0.1:5000/hello", "docker push 127.0.0.1:5000/hello", "docker pull 127.0.0.1:5000/hello",
-		"A registry for container images", "容器镜像仓库",
+		"A container registry", "容器镜像仓库",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
