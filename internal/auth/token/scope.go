@@ -1,0 +1,109 @@
+package token
+
+import (
+	"slices"
+	"strings"
+
+	"berth/internal/auth"
+	"berth/internal/oci"
+)
+
+// Grants are what a token lets its holder do, at most: the policy is asked
+// again with every request.
+type Grants struct {
+	Repos   []RepoGrant
+	Catalog bool // may list repositories
+}
+
+// A RepoGrant is what may be done with one repository.
+type RepoGrant struct {
+	Repo    oci.Repo
+	Actions []auth.Action
+}
+
+// Allows reports whether a is among the grants.
+func (g Grants) Allows(a auth.Access) bool {
+	return slices.ContainsFunc(g.Repos, func(r RepoGrant) bool {
+		return r.Repo == a.Repo && slices.Contains(r.Actions, a.Action)
+	})
+}
+
+// Grant returns what of the scopes p may have now. What it doesn't understand
+// it doesn't grant. The error is ErrTooMany or nil.
+//
+// Each text holds scopes separated by spaces, such as
+// "repository:library/alpine:pull,push" or "registry:catalog:*".
+func Grant(scopes []string, p auth.Principal, policy auth.Policy) (Grants, error) {
+	var g Grants
+	seen := 0
+	for _, text := range scopes {
+		for s := range strings.FieldsSeq(text) {
+			if seen++; seen > MaxScopes {
+				return Grants{}, ErrTooMany
+			}
+			g.add(s, p, policy)
+		}
+	}
+	return g, nil
+}
+
+// add grants what p may have of one scope. It is read from both ends: the type
+// stands before the first colon, the actions behind the last one, and a name
+// may hold colons, though none that is a repository of ours does.
+func (g *Grants) add(scope string, p auth.Principal, policy auth.Policy) {
+	if scope == "registry:catalog:*" {
+		g.Catalog = true // what the list shows is for the policy to say
+		return
+	}
+	name, ok := strings.CutPrefix(scope, "repository:")
+	if !ok {
+		return
+	}
+	colon := strings.LastIndexByte(name, ':')
+	if colon < 0 {
+		return
+	}
+	repo, err := oci.ParseRepo(name[:colon])
+	if err != nil {
+		return
+	}
+	for action := range strings.SplitSeq(name[colon+1:], ",") {
+		for _, a := range actions(action) {
+			if access := (auth.Access{Repo: repo, Action: a}); !g.Allows(access) && policy.Allows(p, access) {
+				g.grant(access)
+			}
+		}
+	}
+}
+
+// actions returns what an action of a scope stands for. The star is how skopeo
+// asks for whatever deleting takes: everything that the user has anyway.
+func actions(s string) []auth.Action {
+	switch a := auth.Action(s); a {
+	case auth.Pull, auth.Push, auth.Delete:
+		return []auth.Action{a}
+	case "*":
+		return []auth.Action{auth.Pull, auth.Push, auth.Delete}
+	}
+	return nil
+}
+
+func (g *Grants) grant(a auth.Access) {
+	for i := range g.Repos {
+		if g.Repos[i].Repo == a.Repo {
+			g.Repos[i].Actions = append(g.Repos[i].Actions, a.Action)
+			return
+		}
+	}
+	g.Repos = append(g.Repos, RepoGrant{Repo: a.Repo, Actions: []auth.Action{a.Action}})
+}
+
+// Scope returns the scope to ask for when a is needed, as it stands in a
+// challenge. Whoever pushes will read what is there already, too.
+func Scope(a auth.Access) string {
+	actions := string(a.Action)
+	if a.Action == auth.Push {
+		actions = "pull,push"
+	}
+	return "repository:" + a.Repo.String() + ":" + actions
+}

@@ -1,0 +1,206 @@
+package distapi
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/internal/oci"
+)
+
+// describe sets the headers that tell what content an answer has: the content
+// of d, which will never be another.
+func (h *Handler) describe(header http.Header, d oci.Digest, mediaType string) {
+	header.Set("Content-Type", mediaType)
+	header.Set("Docker-Content-Digest", d.String())
+	header.Set("Etag", etag(d))
+}
+
+// keep lets caches keep an answer whose address holds its digest. Those that
+// many people share may not where log-in is on.
+func (h *Handler) keep(header http.Header) {
+	if h.Auth != nil {
+		header.Set("Cache-Control", "private, max-age=31536000, immutable")
+		return
+	}
+	header.Set("Cache-Control", "max-age=31536000, immutable")
+}
+
+func etag(d oci.Digest) string { return `"` + d.String() + `"` }
+
+// conditions answers requests that already have the content of tag, or that
+// want another one (RFC 9110, section 13). done reports that w is answered.
+func conditions(w http.ResponseWriter, r *http.Request, tag string) (done bool, err error) {
+	if list := r.Header.Get("If-Match"); list != "" && !matches(list, tag) {
+		return true, refuse(http.StatusPreconditionFailed, oci.Unsupported, "the content is another one than If-Match asks for")
+	}
+	if list := r.Header.Get("If-None-Match"); list == "" || !matches(list, tag) {
+		return false, nil
+	}
+	w.Header().Del("Content-Type")
+	w.Header().Del("Content-Disposition")
+	w.WriteHeader(http.StatusNotModified)
+	return true, nil
+}
+
+// matches reports whether a list of entity tags has tag. Ours hold no commas.
+func matches(list, tag string) bool {
+	for s := range strings.SplitSeq(list, ",") {
+		s = strings.TrimSpace(s)
+		if s = strings.TrimPrefix(s, "W/"); s == "*" || s == tag || s == tag[1:len(tag)-1] { // some clients forget the quotes
+			return true
+		}
+	}
+	return false
+}
+
+// A span is what a Range header asks for.
+type span uint8
+
+const (
+	spanAll  span = iota // everything, or something that may be answered with it
+	spanOne              // one range, of which there is something
+	spanNone             // one range that is not there
+)
+
+// readRange reads a Range header for content of size bytes. Several ranges are
+// answered with everything: they are where others have been made to send more
+// than there is. So is what it doesn't understand, as RFC 9110 wants it.
+func readRange(header string, size int64) span {
+	unit, set, ok := strings.Cut(header, "=")
+	if !ok || !strings.EqualFold(strings.TrimSpace(unit), "bytes") || strings.Contains(set, ",") {
+		return spanAll
+	}
+	first, last, ok := strings.Cut(strings.TrimSpace(set), "-")
+	if !ok || !digits(first) || !digits(last) || first == "" && last == "" {
+		return spanAll
+	}
+	from, to := number(first), number(last)
+	switch {
+	case first == "" && to == 0:
+		return spanNone
+	case size == 0:
+		return spanAll
+	case first == "":
+		return spanOne
+	case from >= size, last != "" && to < from:
+		return spanNone
+	}
+	return spanOne
+}
+
+// digits reports whether s is nothing but digits, or empty.
+func digits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// number returns the value of digits, and the largest one for more than fit.
+func number(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil && s != "" {
+		return 1<<63 - 1
+	}
+	return n
+}
+
+// oneRange leaves in r the Range header only if http.ServeContent will answer
+// it as we do. The error is what a range that is not there gets.
+func oneRange(w http.ResponseWriter, r *http.Request, tag string, size int64) error {
+	header := r.Header.Get("Range")
+	if condition := r.Header.Get("If-Range"); condition != "" && condition != tag {
+		header = "" // of another content, or of a date, which ours have none of
+	}
+	r.Header.Del("If-Range")
+	ask := spanAll
+	if header != "" && r.Method == http.MethodGet {
+		ask = readRange(header, size)
+	}
+	if ask != spanOne {
+		r.Header.Del("Range")
+	}
+	if ask == spanNone {
+		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(size, 10))
+		return refuse(http.StatusRequestedRangeNotSatisfiable, oci.RangeInvalid, "the blob has "+strconv.FormatInt(size, 10)+" bytes, and none in that range")
+	}
+	return nil
+}
+
+// blobGet serves GET and HEAD of a blob.
+func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error {
+	b, err := c.svc.Blob(r.Context(), c.route.Repo, c.route.Digest)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+
+	h.describe(w.Header(), b.Digest, "application/octet-stream")
+	h.keep(w.Header())
+	w.Header().Set("Content-Disposition", "attachment") // never a page of this host
+	w.Header().Set("Accept-Ranges", "bytes")
+	tag := etag(b.Digest)
+	if done, err := conditions(w, r, tag); done {
+		return err
+	}
+	r.Header.Del("If-Match")
+	r.Header.Del("If-None-Match")
+	if err := oneRange(w, r, tag, b.Size()); err != nil {
+		return err
+	}
+	// The Reader itself, not what it is embedded in: only a file that is seen to
+	// be one is sent by the kernel.
+	http.ServeContent(w, r, "", time.Time{}, b.Reader)
+	return nil
+}
+
+// blobDelete takes a blob out of a repository.
+func (h *Handler) blobDelete(w http.ResponseWriter, r *http.Request, c *call) error {
+	if err := c.svc.DeleteBlob(r.Context(), c.route.Repo, c.route.Digest); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// manifestGet serves GET and HEAD of a manifest, whatever types the client
+// accepts: one that cannot read it can at least say which it was.
+func (h *Handler) manifestGet(w http.ResponseWriter, r *http.Request, c *call) error {
+	m, err := c.svc.Manifest(r.Context(), c.route.Repo, c.route.Ref)
+	if err != nil {
+		return err
+	}
+	header := w.Header()
+	h.describe(header, m.Digest, m.MediaType)
+	header.Set("Cache-Control", "no-cache") // a tag may point elsewhere any moment
+	if c.route.Ref.Tag.IsZero() {
+		h.keep(header)
+	}
+	if done, err := conditions(w, r, etag(m.Digest)); done {
+		return err
+	}
+	header.Set("Content-Length", strconv.Itoa(len(m.Body)))
+	if r.Method != http.MethodHead {
+		w.Write(m.Body) // an error here is the client's loss
+	}
+	return nil
+}
+
+// manifestDelete deletes a tag or a manifest.
+func (h *Handler) manifestDelete(w http.ResponseWriter, r *http.Request, c *call) error {
+	ref, err := c.route.Ref, error(nil)
+	if ref.Tag.IsZero() {
+		err = c.svc.DeleteManifest(r.Context(), c.route.Repo, ref.Digest)
+	} else {
+		err = c.svc.DeleteTag(r.Context(), c.route.Repo, ref.Tag)
+	}
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}

@@ -1,0 +1,186 @@
+// Package distapi serves the distribution API, /v2/, over a registry.Service.
+//
+// It turns requests into calls and results into answers: status codes, headers,
+// ranges, pages, challenges. It must not know how anything is stored, nor
+// decide who may do what: it finds out who is asking, and the Service that it
+// opens for them decides.
+package distapi
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+
+	"berth/internal/auth"
+	"berth/internal/auth/token"
+	"berth/internal/distapi/route"
+	"berth/internal/oci"
+	"berth/internal/registry"
+)
+
+// MaxManifest is the size in bytes up to which manifests are accepted if a
+// Handler says nothing else: what the specification tells clients to expect.
+const MaxManifest = 4 << 20
+
+// A Handler serves the distribution API. Its fields must not be changed while
+// it serves; those without a remark must be set.
+type Handler struct {
+	// Auth checks users and passwords. nil means that nobody can log in, and that
+	// whoever tries is not told.
+	Auth auth.Authenticator
+
+	// Open returns the registry as a principal may use it. What it refuses is an
+	// *auth.DeniedError.
+	Open func(auth.Principal) registry.Service
+
+	// Policy says who may enter, and limits what tokens are made for. It is not
+	// what protects the content: Open is.
+	Policy auth.Policy
+
+	// Tokens, if it is set, makes the challenge Bearer instead of Basic. Docker
+	// then goes on without credentials where it has none, and sends them where it
+	// has some, which is what a registry with anonymous pulls needs.
+	Tokens *token.Issuer
+
+	// Known reports whether the user of a token is still a user. nil means that
+	// tokens are believed until they expire.
+	Known func(auth.Principal) bool
+
+	Realm       string // what Basic challenges call the registry
+	MaxManifest int64  // bytes; 0 means the constant
+	ExternalURL string // where clients find the registry, without a slash at its end; empty makes Locations relative
+
+	// Peer returns where a request came from and where its client thinks it went.
+	// nil means that of the connection and the Host header.
+	Peer func(*http.Request) Peer
+
+	// Observe, if it is set, is told of every request before its answer ends.
+	Observe func(*http.Request, Outcome)
+
+	Log *slog.Logger
+}
+
+// A Peer is the client of a request, as far as it can be believed.
+type Peer struct {
+	Addr   netip.Addr
+	Scheme string // http or https
+	Host   string // as in the address that the client was given
+}
+
+// An Outcome is what became of a request.
+type Outcome struct {
+	Route     route.Route    // its Kind is None for what is no request to the API
+	Principal auth.Principal // who asked, once that is known
+	Code      oci.Code       // of the error, if it was one
+}
+
+// A call is a request that has been understood, from someone who is known.
+type call struct {
+	route route.Route
+	id    identity
+	svc   registry.Service
+}
+
+// A handler answers one Kind of request. It returns an error instead of an
+// answer; once it has begun with one, only what errAborted wraps.
+type handler func(h *Handler, w http.ResponseWriter, r *http.Request, c *call) error
+
+// handlers is indexed by Kind.
+var handlers = [...]handler{
+	route.Ping:           (*Handler).ping,
+	route.TokenGet:       (*Handler).tokenGet,
+	route.TokenPost:      (*Handler).tokenPost,
+	route.Catalog:        (*Handler).catalog,
+	route.Tags:           (*Handler).tags,
+	route.Referrers:      (*Handler).referrers,
+	route.ManifestGet:    (*Handler).manifestGet,
+	route.ManifestPut:    (*Handler).manifestPut,
+	route.ManifestDelete: (*Handler).manifestDelete,
+	route.BlobGet:        (*Handler).blobGet,
+	route.BlobDelete:     (*Handler).blobDelete,
+	route.UploadStart:    (*Handler).uploadStart,
+	route.UploadStatus:   (*Handler).uploadStatus,
+	route.UploadAppend:   (*Handler).uploadAppend,
+	route.UploadFinish:   (*Handler).uploadFinish,
+	route.UploadCancel:   (*Handler).uploadCancel,
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Docker-Distribution-Api-Version", "registry/2.0")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
+	header.Set("Vary", "Authorization, Accept")
+	header.Set("Cache-Control", "no-store") // unless an answer knows better
+
+	var c call
+	err := h.serve(w, r, &c)
+	var p problem
+	if err != nil {
+		p = h.explain(r, &c, err)
+	}
+	if h.Observe != nil {
+		h.Observe(r, Outcome{Route: c.route, Principal: c.id.who, Code: p.code()})
+	}
+	if err != nil {
+		h.writeError(w, r, &c, p, err)
+	}
+}
+
+// serve is the one way that every request takes: understood first, then
+// someone's, then allowed, then done.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
+	if r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		return refuse(http.StatusForbidden, oci.Denied, "pages of other sites may not use the registry")
+	}
+	var err error
+	if c.route, err = route.Parse(r.Method, r.URL); err != nil {
+		return err
+	}
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return refuse(http.StatusUnsupportedMediaType, oci.Unsupported, "Content-Encoding is not supported: send the content as it is")
+	}
+	if isToken(c.route.Kind) { // which has its own ways to log in
+		return handlers[c.route.Kind](h, w, r, c)
+	}
+	if c.id, err = h.identify(r, c.route); err != nil {
+		return err
+	}
+	if err := h.checkGrant(c); err != nil {
+		return err
+	}
+	c.svc = h.Open(c.id.who)
+	return handlers[c.route.Kind](h, w, r, c)
+}
+
+// ping answers GET /v2/, by which clients find out whether to log in.
+func (h *Handler) ping(w http.ResponseWriter, r *http.Request, c *call) error {
+	if c.id.claims == nil && !h.Policy.Enters(c.id.who) {
+		return &auth.DeniedError{Principal: c.id.who}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", "2")
+	io.WriteString(w, "{}") // an error here is the client's loss
+	return nil
+}
+
+// peer returns who sent r.
+func (h *Handler) peer(r *http.Request) Peer {
+	if h.Peer != nil {
+		return h.Peer(r)
+	}
+	p := Peer{Scheme: "http", Host: r.Host}
+	if r.TLS != nil {
+		p.Scheme = "https"
+	}
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		p.Addr = ap.Addr().Unmap()
+	}
+	return p
+}
+
+// location returns the address of rt as clients are told it. Relative ones need
+// no knowledge of proxies in between, so nobody can forge them.
+func (h *Handler) location(rt route.Route) string { return h.ExternalURL + rt.String() }

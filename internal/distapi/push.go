@@ -1,0 +1,93 @@
+package distapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"berth/internal/distapi/route"
+	"berth/internal/oci"
+	"berth/internal/registry"
+)
+
+// maxWarning is how many bytes of warnings an answer may have (distribution
+// spec, "Warnings"), less what stands around the text.
+const maxWarning = 4096 - 64
+
+// manifestPut stores a manifest.
+func (h *Handler) manifestPut(w http.ResponseWriter, r *http.Request, c *call) error {
+	text, err := h.readManifest(w, r)
+	if err != nil {
+		return err
+	}
+	m, err := oci.ParseManifest(r.Header.Get("Content-Type"), text)
+	if err != nil {
+		return err
+	}
+	tags := c.route.Tags()
+	p := registry.Put{Repo: c.route.Repo, Digest: c.route.Ref.Digest, Tags: tags, Manifest: m}
+	if tag := c.route.Ref.Tag; !tag.IsZero() {
+		p.Tags = append([]oci.Tag{tag}, tags...)
+	}
+	res, err := c.svc.PutManifest(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	header := w.Header()
+	for _, t := range tags {
+		header.Add("OCI-Tag", t.String())
+	}
+	if m.Subject != nil {
+		header.Set("OCI-Subject", m.Subject.Digest.String())
+	}
+	if len(res.Dangling) > 0 {
+		header.Set("Warning", "299 - "+quoted(dangling(res.Dangling)))
+	}
+	h.created(w, route.Route{Kind: route.ManifestGet, Repo: p.Repo, Ref: oci.Ref{Digest: res.Digest}}, res.Digest)
+	return nil
+}
+
+// created answers 201 for what is at rt now.
+func (h *Handler) created(w http.ResponseWriter, rt route.Route, d oci.Digest) {
+	w.Header().Set("Location", h.location(rt))
+	w.Header().Set("Docker-Content-Digest", d.String())
+	w.WriteHeader(http.StatusCreated)
+}
+
+// readManifest reads a body that must not be too long. It takes memory as bytes
+// come, not as a header promises.
+func (h *Handler) readManifest(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	limit := h.MaxManifest
+	if limit == 0 {
+		limit = MaxManifest
+	}
+	tooLarge := refuse(http.StatusRequestEntityTooLarge, oci.SizeInvalid,
+		"the manifest is larger than "+strconv.FormatInt(limit, 10)+" bytes: put large content into blobs")
+	if r.ContentLength > limit {
+		return nil, tooLarge
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, tooLarge
+	}
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, oci.ManifestInvalid, "the manifest did not arrive whole: send it again")
+	}
+	return text, nil
+}
+
+// dangling warns of parts that the repository does not have.
+func dangling(parts []oci.Digest) string {
+	var b strings.Builder
+	b.WriteString("the manifest was stored, but this repository lacks parts that it names:")
+	for i, d := range parts {
+		if b.Len()+len(d.String()) > maxWarning-32 {
+			b.WriteString(" and " + strconv.Itoa(len(parts)-i) + " more")
+			break
+		}
+		b.WriteString(" " + d.String())
+	}
+	return b.String()
+}
