@@ -1,0 +1,206 @@
+package listen
+
+import (
+	"container/list"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// busyAfter is how long a connection waits for a place before it is told that
+// there is none.
+const busyAfter = 10 * time.Second
+
+// placesFor returns how many connections may be open at once when asked names
+// no number. Each needs a file descriptor and mostly a second one for a blob;
+// the database, logs and listeners need theirs as well.
+func placesFor(asked int) int {
+	const reserve, atLeast, atMost = 64, 16, 1 << 16
+	if asked > 0 {
+		return asked
+	}
+	limit, ok := fileLimit()
+	if !ok {
+		return atMost
+	}
+	if limit > 4*atMost {
+		return atMost
+	}
+	return min(max((int(limit)-reserve)/2, atLeast), atMost)
+}
+
+// A limiter bounds the connections of all listeners of a server. When there is
+// no place left, the connection that idles longest loses its own.
+type limiter struct {
+	places chan struct{} // holds one element per open connection
+
+	mu      sync.Mutex
+	waiting int
+	idle    *list.List // of *conn, longest idle first
+	at      map[*conn]*list.Element
+}
+
+func newLimiter(n int) *limiter {
+	return &limiter{places: make(chan struct{}, n), idle: list.New(), at: map[*conn]*list.Element{}}
+}
+
+// enter takes a place and reports false if there was none for busyAfter, or
+// when done is closed.
+func (l *limiter) enter(done <-chan struct{}) bool {
+	select {
+	case l.places <- struct{}{}:
+		return true
+	default:
+	}
+	l.mu.Lock()
+	l.waiting++
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		l.waiting--
+		l.mu.Unlock()
+	}()
+	l.closeIdle()
+	t := time.NewTimer(busyAfter)
+	defer t.Stop()
+	select {
+	case l.places <- struct{}{}:
+		return true
+	case <-t.C:
+	case <-done:
+	}
+	return false
+}
+
+// closeIdle closes the connection that idles longest, if any does. To its
+// client that is the ordinary end of a kept-alive connection.
+func (l *limiter) closeIdle() {
+	l.mu.Lock()
+	first := l.idle.Front()
+	if first != nil {
+		l.forget(first.Value.(*conn))
+	}
+	l.mu.Unlock()
+	if first != nil {
+		_ = first.Value.(*conn).Close() // it is thrown away either way
+	}
+}
+
+// forget takes c out of the idle ones; mu is held.
+func (l *limiter) forget(c *conn) {
+	if e, ok := l.at[c]; ok {
+		l.idle.Remove(e)
+		delete(l.at, c)
+	}
+}
+
+// leave gives the place of c back.
+func (l *limiter) leave(c *conn) {
+	l.mu.Lock()
+	l.forget(c)
+	l.mu.Unlock()
+	<-l.places
+}
+
+// state follows net/http's view of a connection; it is its ConnState hook.
+func (l *limiter) state(nc net.Conn, s http.ConnState) {
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = t.NetConn()
+	}
+	c, ok := nc.(*conn)
+	if !ok {
+		return
+	}
+	l.mu.Lock()
+	l.forget(c)
+	if s == http.StateIdle {
+		l.at[c] = l.idle.PushBack(c)
+	}
+	makeRoom := s == http.StateIdle && l.waiting > 0
+	l.mu.Unlock()
+	if makeRoom {
+		l.closeIdle()
+	}
+}
+
+// A listener accepts connections of one socket for a server.
+type listener struct {
+	net.Listener
+	closed chan struct{} // closed by Close, once
+	once   sync.Once
+	limit  *limiter
+	pace   pace
+	expect protocol
+	log    *slog.Logger
+}
+
+// Accept waits for a connection and for a place for it. Only closing the
+// listener ends it: lack of files or memory passes, and the server must be
+// there when it has.
+func (l *listener) Accept() (net.Conn, error) {
+	const firstWait = 5 * time.Millisecond
+	wait := firstWait
+	for {
+		nc, err := l.Listener.Accept()
+		if errors.Is(err, net.ErrClosed) || err != nil && l.isClosed() {
+			return nil, net.ErrClosed
+		}
+		if err != nil {
+			if wait == firstWait {
+				l.log.Warn("connections can't be accepted; trying on", "address", l.Addr().String(), "error", err)
+			}
+			l.makeRoom(err, wait)
+			wait = min(2*wait, time.Second)
+			continue
+		}
+		wait = firstWait
+		if l.limit.enter(l.closed) {
+			return l.wrap(nc), nil
+		}
+		go l.turnAway(nc)
+	}
+}
+
+// makeRoom does what it can after an accept that failed, and waits.
+func (l *listener) makeRoom(err error, wait time.Duration) {
+	if isOutOfFiles(err) {
+		l.limit.closeIdle()
+	}
+	select {
+	case <-time.After(wait):
+	case <-l.closed:
+	}
+}
+
+func (l *listener) isClosed() bool {
+	select {
+	case <-l.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *listener) wrap(nc net.Conn) net.Conn {
+	c := &conn{Conn: nc, pace: l.pace, expect: l.expect}
+	c.release = func() { l.limit.leave(c) }
+	return c
+}
+
+// turnAway tells a connection that there is no place for it. Under TLS there is
+// no way to say so without one.
+func (l *listener) turnAway(nc net.Conn) {
+	if l.expect != overTLS && !l.isClosed() {
+		answer(nc, "503 Service Unavailable", "Retry-After: 5\r\n", "UNAVAILABLE", saysBusy)
+	}
+	_ = nc.Close()
+}
+
+// Close stops accepting.
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}

@@ -1,0 +1,14 @@
+package listen
+
+import "syscall"
+
+// unacked returns how many bytes of the connection the peer has not yet
+// acknowledged, and false where the system doesn't tell.
+func unacked(c syscall.RawConn) (int, bool) {
+	n, ok := 0, false
+	err := c.Control(func(fd uintptr) {
+		v, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_NWRITE)
+		n, ok = v, err == nil
+	})
+	return n, ok && err == nil
+}
