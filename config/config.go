@@ -60,14 +60,15 @@ type HTTP struct {
 	// stand in brackets, `[::1]:5000`.
 	//
 	// Without log-in the default is this machine alone, since everybody who
-	// reaches the registry may push to it and delete from it. With log-in, and
-	// when Berth is called as `registry`, it is `:5000`.
+	// reaches the registry may push to it and delete from it. With log-in it is
+	// `:5000`; so it is, as with registry:2, when Berth is called as `registry`
+	// or `REGISTRY_*` variables are in force.
 	Listen []string `yaml:"listen" derived:"127.0.0.1:5000 and [::1]:5000 without log-in, :5000 with log-in"`
 
 	// ExternalURL is the address under which clients reach this registry, such
-	// as `https://registry.example.com`, if a proxy stands in between. It is
-	// only needed for what must name a whole URL: locations in answers are
-	// relative, and work behind any proxy.
+	// as `https://registry.example.com`. Set it if a proxy stands in between and
+	// `auth.anonymous` is `pull`: clients are then told where to get tokens, by
+	// a whole URL. Locations in answers are relative and work behind any proxy.
 	ExternalURL string `yaml:"external_url"`
 
 	// TrustedProxies is the list of addresses (`10.0.0.7`) or networks
@@ -117,7 +118,7 @@ type Auth struct {
 type Htpasswd struct {
 	// Path is the password file, as `berth htpasswd` or Apache's `htpasswd`
 	// writes it. It is read again when it changes. Setting it makes log-in
-	// necessary for everything, but what `auth.anonymous` allows.
+	// necessary for everything except what `auth.anonymous` allows.
 	Path string `yaml:"path"`
 }
 

@@ -16,3 +16,5 @@
 // configuration file itself is read here. registry:2's own files and REGISTRY_*
 // variables are translated elsewhere, into an [Overlay].
 package config
+
+//go:generate go test . -count=1 -run ^TestManual$ -update

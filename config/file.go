@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -124,8 +125,24 @@ func (r *reader) key(path string, f nodeField) {
 	case slices.ContainsFunc(r.known, func(k field) bool { return strings.HasPrefix(k.path, path+".") }):
 		r.subsection(path, f)
 	default:
-		r.problem(path, f.line, "unknown key%s", didYouMean(path, keysAndSections()))
+		r.problem(path, f.line, "unknown key%s", cmp.Or(didYouMean(path, keysAndSections()), r.siblings(path)))
 	}
+}
+
+// siblings returns the end of a message about an unknown key in a section: the
+// keys that the section has.
+func (r *reader) siblings(path string) string {
+	i := strings.LastIndex(path, ".")
+	if i < 0 {
+		return ""
+	}
+	var names []string
+	for _, k := range keysAndSections() {
+		if rest, inside := strings.CutPrefix(k, path[:i+1]); inside && !strings.Contains(rest, ".") {
+			names = append(names, rest)
+		}
+	}
+	return ": the keys of " + path[:i] + " are " + strings.Join(names, ", ")
 }
 
 // subsection reads a section. One without any key, all of them commented out

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Validate returns a [Problems] with everything that is wrong with c, or nil.
@@ -73,7 +74,7 @@ func oneOf[T ~string](k *checker, path string, value T, allowed ...T) {
 	k.add(path, "%q is none of its values: write %s", string(value), list)
 }
 
-// texts checks that no text holds a control character: none has any use in a
+// texts checks that every text can be shown: a control character has no use in a
 // name or a path, and a line break in one would forge log lines and headers.
 func (k *checker) texts(c Config) {
 	for _, f := range fields() {
@@ -87,6 +88,9 @@ func (k *checker) texts(c Config) {
 			}
 			if strings.ContainsFunc(text, unicode.IsControl) {
 				k.add(path, "holds a control character or a line break: remove it")
+			}
+			if !utf8.ValidString(text) {
+				k.add(path, "is not UTF-8: write it in that encoding")
 			}
 		}
 	}

@@ -1,0 +1,164 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestValidate has a case for every rule, as somebody who makes a Config by hand
+// meets it.
+func TestValidate(t *testing.T) {
+	tests := []struct {
+		name  string
+		spoil func(*Config)
+		want  string // the key, a colon, and the beginning of the text
+	}{
+		{"no data", func(c *Config) { c.Data = "" }, "data: is empty"},
+		{"data of another encoding", func(c *Config) { c.Data = "/srv/\xff" }, "data: is not UTF-8"},
+		{"a line break", func(c *Config) { c.Auth.Realm = "a\nb" }, "auth.realm: holds a control character"},
+		{"a line break in a list", func(c *Config) { c.HTTP.Listen = []string{":1", ":2\n"} }, "http.listen[1]: holds a control character"},
+		{"snapshots too often", func(c *Config) { c.Database.Snapshots.Every = time.Second }, "database.snapshots.every: 1s is out of bounds"},
+		{"snapshots before now", func(c *Config) { c.Database.Snapshots.Every = -time.Hour }, "database.snapshots.every: -1h is out of bounds"},
+		{"no snapshot kept", func(c *Config) { c.Database.Snapshots.Keep = 0 }, "database.snapshots.keep: 0 is out of bounds"},
+		{"too many snapshots", func(c *Config) { c.Database.Snapshots.Keep = 1001 }, "database.snapshots.keep: 1001 is out of bounds"},
+		{"an address", func(c *Config) { c.HTTP.Listen = []string{"5000"} }, `http.listen[0]: "5000" has no colon`},
+		{"an address twice", func(c *Config) { c.HTTP.Listen = []string{":1", ":1"} }, `http.listen[1]: ":1" is the same as http.listen[0]`},
+		{"a URL without a scheme", func(c *Config) { c.HTTP.ExternalURL = "example.com" }, "http.external_url: is no URL"},
+		{"a URL of another scheme", func(c *Config) { c.HTTP.ExternalURL = "ftp://example.com" }, "http.external_url: is no URL"},
+		{"a URL with a user", func(c *Config) { c.HTTP.ExternalURL = "https://u:p@example.com" }, "http.external_url: holds a user"},
+		{"a URL with a path", func(c *Config) { c.HTTP.ExternalURL = "https://example.com/x" }, "http.external_url: has the path"},
+		{"a URL with a query", func(c *Config) { c.HTTP.ExternalURL = "https://example.com?" }, "http.external_url: has a query"},
+		{"a URL with a fragment", func(c *Config) { c.HTTP.ExternalURL = "https://example.com#a" }, "http.external_url: has a query or a fragment"},
+		{"no network", func(c *Config) { c.HTTP.TrustedProxies = []netip.Prefix{{}} }, "http.trusted_proxies[0]: is no network"},
+		{"a negative grace", func(c *Config) { c.HTTP.ShutdownGrace = -1 }, "http.shutdown_grace: -1ns is out of bounds"},
+		{"a grace without end", func(c *Config) { c.HTTP.ShutdownGrace = 25 * time.Hour }, "http.shutdown_grace: 25h is out of bounds"},
+		{"a certificate alone", func(c *Config) { c.HTTP.TLS.Certificate = "c.pem" }, "http.tls.certificate: has no key"},
+		{"a key alone", func(c *Config) { c.HTTP.TLS.Key = "k.pem" }, "http.tls.key: has no certificate"},
+		{"an old TLS", func(c *Config) { c.HTTP.TLS.Minimum = "1.1" }, `http.tls.minimum: "1.1" is none of its values: write 1.2 or 1.3`},
+		{"an anonymous push", func(c *Config) { c.Auth.Anonymous = "push" }, `auth.anonymous: "push" is none of its values: write none or pull`},
+		{"pull without log-in", func(c *Config) { c.Auth.Anonymous = AnonymousPull }, "auth.anonymous: is pull, but no log-in is configured"},
+		{"no realm", func(c *Config) { c.Auth.Realm = "" }, "auth.realm: is empty"},
+		{"a realm that ends its quotes", func(c *Config) { c.Auth.Realm = `a"` }, "auth.realm: holds a quotation mark"},
+		{"a realm that escapes its quotes", func(c *Config) { c.Auth.Realm = `a\` }, "auth.realm: holds a quotation mark or a backslash"},
+		{"small manifests", func(c *Config) { c.Manifests.MaxSize = 1 }, "manifests.max_size: 1 is out of bounds: write a size from 64KiB to 64MiB"},
+		{"large manifests", func(c *Config) { c.Manifests.MaxSize = GiB }, "manifests.max_size: 1GiB is out of bounds"},
+		{"missing", func(c *Config) { c.Manifests.Missing = "" }, `manifests.missing: "" is none of its values: write accept or refuse`},
+		{"uploads that expire at once", func(c *Config) { c.Uploads.Expire = 0 }, "uploads.expire: 0 is out of bounds"},
+		{"negative uploads", func(c *Config) { c.Uploads.MaxSize = -1 }, "uploads.max_size: is negative"},
+		{"no grace", func(c *Config) { c.GC.Grace = 0 }, "gc.grace: 0 is out of bounds"},
+		{"collection without rest", func(c *Config) { c.GC.Every = 0 }, "gc.every: 0 is out of bounds"},
+		{"collection hardly ever", func(c *Config) { c.GC.Every = 25 * time.Hour }, "gc.every: 25h is out of bounds"},
+		{"a negative delay", func(c *Config) { c.GC.Delay = -time.Second }, "gc.delay: -1s is out of bounds"},
+		{"a negative reserve", func(c *Config) { c.Storage.Reserve = -1 }, "storage.reserve: is negative"},
+		{"a level", func(c *Config) { c.Log.Level = "trace" }, `log.level: "trace" is none of its values: write debug, info, warn or error`},
+		{"a format", func(c *Config) { c.Log.Format = "logstash" }, `log.format: "logstash" is none of its values: write text or json`},
+		{"metrics nowhere", func(c *Config) { c.Metrics.Listen = "9090" }, `metrics.listen: "9090" has no colon: write "127.0.0.1:9090"`},
+		{"metrics everywhere", func(c *Config) { c.Metrics.Listen = ":9090" }, `metrics.listen: ":9090" has no host`},
+		{"metrics on the registry's own port", func(c *Config) { c.Metrics.Listen = "127.0.0.1:5000" }, `metrics.listen: "127.0.0.1:5000" is taken`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Default()
+			tt.spoil(&c)
+			err := c.Validate()
+			if got := errorText(err); !strings.HasPrefix(got, "the configuration has a problem: "+tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if got := errorText(c.Derive().Validate()); !strings.Contains(got, tt.want) {
+				t.Errorf("after Derive: got %q, want %q", got, tt.want)
+			}
+		})
+	}
+	if err := Default().Validate(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+	if err := Default().Derive().Validate(); err != nil {
+		t.Errorf("the derived defaults: %v", err)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for _, good := range []string{":5000", "127.0.0.1:0", "[::1]:5000", "[fe80::1%eth0]:5000", "localhost:1", "registry_1.example-a.com:65535", "0.0.0.0:80", "[::]:443"} {
+		if text := badAddress(good, ""); text != "" {
+			t.Errorf("%s is refused: %s", good, text)
+		}
+	}
+	collisions := []struct {
+		a, b string
+		want bool
+	}{
+		{"127.0.0.1:1", "127.0.0.1:1", true},
+		{"127.0.0.1:1", "127.0.0.1:2", false},
+		{"127.0.0.1:1", ":1", true},
+		{"0.0.0.0:1", "127.0.0.1:1", true},
+		{"[::]:1", "127.0.0.1:1", true},
+		{"127.0.0.1:1", "[::1]:1", false},
+		{"127.0.0.1:0", "127.0.0.1:0", false},
+	}
+	for _, tt := range collisions {
+		if got := collide(tt.a, tt.b); got != tt.want {
+			t.Errorf("collide(%s, %s) = %v, want %v", tt.a, tt.b, got, tt.want)
+		}
+		if got := collide(tt.b, tt.a); got != tt.want {
+			t.Errorf("collide(%s, %s) = %v, want %v", tt.b, tt.a, got, tt.want)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	const open, clear, proxy, grace = "no log-in is configured", "there is no TLS", "0.0.0.0/0", "gc.grace is shorter"
+	tests := []struct {
+		name string
+		set  func(*Config)
+		want []string // parts of the warnings
+	}{
+		{"the defaults", func(*Config) {}, nil},
+		{"loopback by name", func(c *Config) { c.HTTP.Listen = []string{"localhost:1", "127.8.0.1:1"} }, nil},
+		{"open to all", func(c *Config) { c.HTTP.Listen = []string{"127.0.0.1:5000", ":5001"} }, []string{open}},
+		{"log-in in clear", func(c *Config) { c.Auth.Htpasswd.Path = "x" }, []string{clear}},
+		{"log-in with TLS", func(c *Config) { c.Auth.Htpasswd.Path, c.HTTP.TLS.Certificate = "x", "y" }, nil},
+		{"log-in behind a proxy", func(c *Config) {
+			c.Auth.Htpasswd.Path, c.HTTP.TrustedProxies = "x", []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}
+		}, nil},
+		{"everybody is a proxy", func(c *Config) { c.HTTP.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} }, []string{proxy}},
+		{"short grace", func(c *Config) { c.GC.Grace = time.Minute }, []string{grace}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Default()
+			tt.set(&c)
+			got := c.Warnings()
+			if len(got) != len(tt.want) {
+				t.Fatalf("got %q, want %q", got, tt.want)
+			}
+			for i := range got {
+				if !strings.Contains(got[i], tt.want[i]) {
+					t.Errorf("got %q, want %q", got[i], tt.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestNetworks(t *testing.T) {
+	tests := []struct{ text, want string }{
+		{"10.0.0.7", "10.0.0.7/32"},
+		{"10.1.2.3/8", "10.0.0.0/8"},
+		{"::1", "::1/128"},
+		{"::ffff:10.0.0.7", "10.0.0.7/32"},
+		{" fd00::/8 ", "fd00::/8"},
+	}
+	for _, tt := range tests {
+		got, err := parseNetwork(tt.text)
+		if err != nil || got.String() != tt.want {
+			t.Errorf("parseNetwork(%q) = %s, %v, want %s", tt.text, got, err, tt.want)
+		}
+	}
+	for _, bad := range []string{"", "10.0.0", "fe80::1%eth0", "10.0.0.0/-1", "proxy"} {
+		if got, err := parseNetwork(bad); err == nil {
+			t.Errorf("parseNetwork(%q) = %s, want an error", bad, got)
+		}
+	}
+}
