@@ -92,7 +92,7 @@ version_of() {
 go_install() {
 	local name=$1 package=$2 version=$3 start=$SECONDS
 	say "building $name $version (once; some take minutes)"
-	GOBIN="$tools/bin" GOFLAGS='' GOTOOLCHAIN=local CGO_ENABLED=0 go install "$package@$version" </dev/null
+	GOBIN="$tools/bin" GOFLAGS='' GOTOOLCHAIN=local CGO_ENABLED=0 go install "$package@$version" </dev/null || return 1
 	say "$name took $((SECONDS - start)) s"
 }
 
