@@ -108,6 +108,7 @@ func TestPrecedence(t *testing.T) {
 		{"nothing", func() {}, "./berth-data", "default"},
 		{"base", func() { s.Base = Overlay{Values: []Value{Scalar("data", "/base", "default of registry:2")}} }, "/base", "default of registry:2"},
 		{"file", func() { s.File = file }, "/file", file + ":1"},
+		{"what a flag takes for granted", func() { s.Flags.Defaults = []Value{Scalar("data", "/weak", "x")} }, "/file", file + ":1"},
 		{"registry2", func() { s.Registry2 = Overlay{Values: []Value{Scalar("data", "/reg", "REGISTRY_X")}} }, "/reg", "REGISTRY_X"},
 		{"environment", func() { s.Environ = []string{"BERTH_DATA=/env"} }, "/env", "BERTH_DATA"},
 		{"flag", func() { s.Flags = ParseFlags(map[string][]string{"data": {"/flag"}}) }, "/flag", "flag --data"},

@@ -2,15 +2,13 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 )
 
 // Sources is where a configuration comes from, in the order of precedence: the
 // later wins.
 type Sources struct {
-	// Base is laid over the defaults first: the defaults of a role, such as
-	// those of registry:2. Its origins are shown as they are.
+	// Base is the defaults of a role, such as those of registry:2.
 	Base Overlay
 
 	// File is the file to read. If it is empty, the one that BERTH_CONFIG
@@ -51,7 +49,11 @@ func Load(s Sources) (*Loaded, error) {
 	l := &Loaded{Config: Default(), File: name, origins: map[string]string{}}
 
 	var problems Problems
-	for _, o := range []Overlay{s.Base, fromFile, s.Registry2, ParseEnv(s.Environ), s.Flags} {
+	sources := []Overlay{s.Base, fromFile, s.Registry2, ParseEnv(s.Environ), s.Flags}
+	for _, o := range sources {
+		problems = append(problems, Overlay{Values: o.Defaults}.apply(&l.Config, l.origins)...)
+	}
+	for _, o := range sources {
 		problems = append(problems, o.apply(&l.Config, l.origins)...)
 		l.Notes = append(l.Notes, o.Notes...)
 	}
@@ -127,10 +129,10 @@ func (l *Loaded) Origin(path string) string {
 	return "default"
 }
 
-// String names the file that was read, for messages.
+// String names what was read, to begin a sentence with.
 func (l *Loaded) String() string {
 	if l.File == "" {
-		return "the configuration (no file, defaults and environment)"
+		return "The configuration (no file, the defaults and the environment)"
 	}
-	return fmt.Sprintf("the configuration in %s", l.File)
+	return "The configuration of " + l.File
 }

@@ -12,6 +12,7 @@ import (
 // itself.
 type Overlay struct {
 	Values   []Value
+	Defaults []Value // what the source takes for granted: below the values of every source
 	Problems []Problem
 	Notes    []string // for the operator's eyes; they stop nothing
 }

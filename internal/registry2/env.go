@@ -15,22 +15,12 @@ const (
 	configurationPath = prefix + "CONFIGURATION_PATH"
 )
 
-// Settings is what being registry:2 means for a configuration.
-type Settings struct {
-	// Defaults are those of registry:2 where they differ from Berth's. They
-	// belong below every other source.
-	Defaults config.Overlay
-
-	// Variables is what the REGISTRY_* variables say.
-	Variables config.Overlay
-}
-
 // FromEnv translates the REGISTRY_* variables of an environment in the form of
 // os.Environ, by registry:2's rules: they count in the order of their names,
 // each value is YAML, and one variable may hold a whole subtree. The variables
 // that Kubernetes injects for a Service named registry are passed over.
-func FromEnv(environ []string, as Mode) Settings {
-	t := translation{}
+func FromEnv(environ []string, as Mode) config.Overlay {
+	var t translation
 	for _, entry := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(entry, "=")
 		if strings.HasPrefix(name, prefix) && name != configurationPath && !config.Injected(strings.ToUpper(name), value) {
@@ -39,13 +29,12 @@ func FromEnv(environ []string, as Mode) Settings {
 	}
 	t.auth()
 	t.defaults(as)
-	return Settings{Defaults: t.base, Variables: t.out}
+	return t.out
 }
 
 // translation is the state of one FromEnv.
 type translation struct {
-	base config.Overlay
-	out  config.Overlay
+	out config.Overlay
 
 	understood bool // something was translated
 	addr       bool // http.addr was set
@@ -161,23 +150,17 @@ func (t *translation) auth() {
 	}
 }
 
-// defaults lays down the defaults of registry:2 that hold, and notes those that
-// may surprise. Called as registry, Berth has all of them. Otherwise the one
-// that has to be as people expect is where it listens.
+// defaults says which defaults hold where that may surprise. A server that is
+// configured by REGISTRY_* listens where registry:2 would.
 func (t *translation) defaults(as Mode) {
-	const origin = "default of registry:2"
-	if as == Registry || t.understood {
-		t.base.Values = append(t.base.Values, config.List("http.listen", []string{":5000"}, origin))
-	}
-	if as == Registry {
-		t.base.Values = append(t.base.Values,
-			config.Scalar("data", "/var/lib/registry", origin),
-			config.Scalar("delete.enabled", "false", origin))
+	if t.understood {
+		t.out.Defaults = []config.Value{listenDefault()}
 	}
 	switch {
-	case as == Registry && !t.deletion:
+	case t.deletion:
+	case as == Registry:
 		t.note("clients may not delete by default, as with registry:2: %sSTORAGE_DELETE_ENABLED=true lets them", prefix)
-	case as == Berth && t.understood && !t.deletion:
+	case t.understood:
 		t.note("clients may delete by default, unlike with registry:2: %sSTORAGE_DELETE_ENABLED=false forbids it", prefix)
 	}
 	if as == Berth && t.understood && !t.addr {

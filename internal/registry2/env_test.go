@@ -12,8 +12,7 @@ import (
 
 // load reads the variables as a server would, without any file.
 func load(environ []string, as Mode) (*config.Loaded, error) {
-	s := FromEnv(environ, as)
-	return config.Load(config.Sources{File: "testdata/empty.yml", Base: s.Defaults, Registry2: s.Variables})
+	return config.Load(config.Sources{File: "testdata/empty.yml", Base: Defaults(as), Registry2: FromEnv(environ, as)})
 }
 
 // TestTranslated takes every variable that is understood, in the forms that
@@ -174,11 +173,11 @@ func TestNotes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := FromEnv(tt.environ, tt.as)
-			if diff := cmp.Diff(tt.want, s.Variables.Notes); diff != "" {
+			if diff := cmp.Diff(tt.want, s.Notes); diff != "" {
 				t.Errorf("notes (-want +got):\n%s", diff)
 			}
-			if len(s.Variables.Problems) != 0 {
-				t.Errorf("refused: %v", s.Variables.Problems)
+			if len(s.Problems) != 0 {
+				t.Errorf("refused: %v", s.Problems)
 			}
 		})
 	}
@@ -217,8 +216,8 @@ func TestDefaults(t *testing.T) {
 // TestFileWinsOverDefaults holds that registry:2's defaults lie below Berth's
 // own file.
 func TestFileWinsOverDefaults(t *testing.T) {
-	s := FromEnv(nil, Registry)
-	l, err := config.Load(config.Sources{File: "testdata/file.yml", Base: s.Defaults, Registry2: s.Variables})
+	environ := []string{"REGISTRY_HTTP_TLS_KEY=/k", "REGISTRY_HTTP_TLS_CERTIFICATE=/c"}
+	l, err := config.Load(config.Sources{File: "testdata/file.yml", Base: Defaults(Registry), Registry2: FromEnv(environ, Registry)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,18 +246,18 @@ func FuzzFromEnv(f *testing.F) {
 		environ := []string{prefix + name + "=" + value}
 		s := FromEnv(environ, Berth)
 		again := FromEnv(environ, Berth)
-		if diff := cmp.Diff(s.Variables.Values, again.Variables.Values); diff != "" {
+		if diff := cmp.Diff(s.Values, again.Values); diff != "" {
 			t.Errorf("the same variable twice gives two results: %s", diff)
 		}
-		if !slices.Equal(s.Variables.Notes, again.Variables.Notes) {
-			t.Errorf("the same variable twice gives two notes: %q, %q", s.Variables.Notes, again.Variables.Notes)
+		if !slices.Equal(s.Notes, again.Notes) {
+			t.Errorf("the same variable twice gives two notes: %q, %q", s.Notes, again.Notes)
 		}
-		for _, v := range s.Variables.Values {
+		for _, v := range s.Values {
 			if v.Origin == "" || v.Path == "" || len(v.Items) != 1 {
 				t.Errorf("got the value %+v", v)
 			}
 		}
-		for _, p := range s.Variables.Problems {
+		for _, p := range s.Problems {
 			if p.Origin == "" || p.Text == "" {
 				t.Errorf("got the problem %+v", p)
 			}
