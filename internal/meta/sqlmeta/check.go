@@ -1,0 +1,50 @@
+package sqlmeta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Check reads the whole database and returns an error that wraps errBroken if
+// its pages are damaged or its records contradict each other. It does not hold
+// up writers.
+func (db *DB) Check(ctx context.Context) error {
+	return check(ctx, db.reader)
+}
+
+// errBroken says that a database can be read but is not right.
+var errBroken = errors.New("the database is damaged")
+
+// rules are queries that find nothing in a database that is right; the foreign
+// keys of the schema are checked besides.
+func rules() []struct{ wrong, text string } {
+	return []struct{ wrong, text string }{
+		{"a repository's manifests are counted wrong", `SELECT r.name FROM repos r
+			WHERE r.manifests <> (SELECT count(*) FROM manifests m WHERE m.repo_id = r.id) LIMIT 1`},
+		{"no repository has the blob", `SELECT b.digest FROM blobs b
+			WHERE NOT EXISTS (SELECT 1 FROM repo_blobs m WHERE m.digest = b.digest) LIMIT 1`},
+		{"a blob that nothing needs is no candidate", `SELECT m.digest FROM repo_blobs m WHERE m.candidate = 0
+			AND NOT EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = m.repo_id AND f.digest = m.digest) LIMIT 1`},
+		{"a blob's key is garbage", `SELECT b.key FROM garbage g JOIN blobs b ON b.key = g.key LIMIT 1`},
+		{"a tag says another digest than its manifest", `SELECT t.name FROM tags t JOIN manifests m ON m.id = t.manifest_id
+			WHERE m.digest <> t.digest OR m.repo_id <> t.repo_id LIMIT 1`},
+	}
+}
+
+func check(ctx context.Context, q querier) error {
+	if err := checkPages(ctx, q); err != nil {
+		return err
+	}
+	for _, rule := range rules() {
+		var culprit string
+		err := q.get(ctx, rule.text, nil, &culprit)
+		if err == nil {
+			return fmt.Errorf("%w: %s: %s", errBroken, rule.wrong, culprit)
+		}
+		if !isNotFound(err) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+// Package sqlmeta keeps the records of a registry in a SQL database: in one
+// SQLite file, so far.
+//
+// The text of the queries is meant for SQLite and PostgreSQL alike; what differs
+// is in sqlite.go and in the migrations. The package knows nothing of what is
+// in an object or of who may see a record.
+//
+// Writes go through one connection. Callers that come at the same time share a
+// transaction, and with it the wait for the disk (see writer).
+package sqlmeta
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"berth/internal/meta"
+)
+
+// Options say where the records are and how long things are kept. Path must be
+// set.
+type Options struct {
+	// Path of the database file. It is made if it does not exist; its folder
+	// must. Beside it SQLite keeps files with -wal and -shm behind the name,
+	// which belong to it.
+	Path string
+
+	Grace time.Duration // how long a blob that nothing refers to is kept
+	Delay time.Duration // how long an object is kept after nothing names it any more
+
+	Now     func() time.Time     // the wall clock, for the record; nil means time.Now
+	Running func() time.Duration // time that the process has been running, monotonic; nil means the real one
+
+	wrap     func(driver.Connector) driver.Connector // what tests put between us and the driver
+	maxPages int                                     // a limit of pages, for tests; 0 means none
+}
+
+// A DB holds the records. Obtain one from Open or OpenOrRestore. All methods may
+// be called concurrently.
+type DB struct {
+	opts    Options
+	path    string // absolute
+	clock   *clock
+	reader  *reader
+	writer  *writer
+	changes atomic.Int64 // mutations since Open, the clock's left out
+	snapped atomic.Int64 // what changes was, plus one, when the last snapshot began; 0: none yet
+}
+
+var (
+	_ meta.Uploads   = (*DB)(nil)
+	_ meta.Blobs     = (*DB)(nil)
+	_ meta.Manifests = (*DB)(nil)
+	_ meta.Listings  = (*DB)(nil)
+	_ meta.Garbage   = (*DB)(nil)
+)
+
+var errClosed = errors.New("sqlmeta: the database is closed")
+
+// Open opens the database at o.Path, makes it if need be, and brings its schema
+// up to date. It refuses one that a newer program has written.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	path, err := filepath.Abs(o.Path)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	db := &DB{opts: o, path: path}
+	if err := db.open(ctx); err != nil {
+		if db.reader != nil {
+			db.reader.close()
+		}
+		if db.writer != nil {
+			db.writer.close()
+		}
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	return db, nil
+}
+
+func (db *DB) open(ctx context.Context) error {
+	made, err := createFile(db.path)
+	if err != nil {
+		return err
+	}
+	pool, err := openSQLite(db.path, writerPragmas(db.opts.maxPages), db.opts.wrap)
+	if err != nil {
+		return err
+	}
+	pool.SetMaxOpenConns(1)
+	db.writer = &writer{pool: pool, dialect: sqliteDialect()}
+	if err := migrate(ctx, pool); err != nil {
+		return err
+	}
+	if made {
+		if err := syncDir(filepath.Dir(db.path)); err != nil {
+			return err
+		}
+	}
+	if pool, err = openSQLite(db.path, readerPragmas(), db.opts.wrap); err != nil {
+		return err
+	}
+	pool.SetMaxOpenConns(readers())
+	pool.SetMaxIdleConns(readers())
+	db.reader = &reader{pool: pool, dialect: sqliteDialect()}
+	if db.clock, err = openClock(ctx, db.reader, db.opts.Running); err != nil {
+		return err
+	}
+	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay}
+	return nil
+}
+
+// Close saves the clock and closes the database, after what is being written.
+// Every call after it fails.
+func (db *DB) Close() error {
+	ctx := context.Background()
+	err := db.SaveClock(ctx)
+	if errors.Is(err, errClosed) {
+		return nil
+	}
+	if idle := db.Idle(ctx); err == nil {
+		err = idle
+	}
+	err = errors.Join(err, db.reader.close(), db.writer.close())
+	if err != nil {
+		return fmt.Errorf("close database %s: %w", db.path, err)
+	}
+	return nil
+}
+
+// write runs a mutation in a transaction of its own or shared, see writer.do.
+func (db *DB) write(ctx context.Context, k kind, run mutation) error {
+	err := db.writer.do(ctx, k, run)
+	if err == nil {
+		db.changes.Add(1)
+	}
+	return err
+}
+
+// A Stats counts what the database has done since it was opened.
+type Stats struct {
+	Mutations int64 // that were committed
+	Commits   int64 // transactions that held them
+	Synced    int64 // of those, how many waited for the disk
+}
+
+// Stats returns what has been done so far.
+func (db *DB) Stats() Stats { return db.writer.statistics() }
+
+// Trouble returns the error of the last transaction if the storage itself
+// failed it (the disk is full, an I/O error), and nil otherwise. It says that a
+// registry is not ready to be written to.
+func (db *DB) Trouble() error { return db.writer.trouble() }

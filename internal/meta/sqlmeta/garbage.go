@@ -1,0 +1,117 @@
+package sqlmeta
+
+import (
+	"context"
+	"time"
+
+	"berth/internal/blob"
+)
+
+// CollectBlobs implements meta.Garbage.
+//
+// A manifest that is put beside it is safe: both are in transactions, one after
+// the other. Either the collector sees the manifest's reference and lets go, or
+// the put finds the membership gone and the tombstone in its place.
+func (db *DB) CollectBlobs(ctx context.Context, limit int) (looked, ended int, err error) {
+	err = db.write(ctx, durable, func(ctx context.Context, t *tx) error {
+		looked, ended = 0, 0
+		due, err := t.candidates(ctx, limit)
+		if err != nil {
+			return err
+		}
+		for _, c := range due {
+			gone, err := t.collect(ctx, c)
+			if err != nil {
+				return err
+			}
+			looked++
+			if gone {
+				ended++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	return looked, ended, nil
+}
+
+// A member names a membership.
+type member struct {
+	repo   int64
+	digest string
+}
+
+// candidates finds memberships whose grace is over, the oldest first.
+func (t *tx) candidates(ctx context.Context, limit int) ([]member, error) {
+	var due []member
+	err := t.each(ctx, `SELECT repo_id, digest FROM repo_blobs WHERE candidate = 1 AND touched <= $1 ORDER BY touched LIMIT $2`,
+		args{t.ticks() - int64(t.grace), limit}, func(scan func(...any) error) error {
+			var c member
+			err := scan(&c.repo, &c.digest)
+			due = append(due, c)
+			return err
+		})
+	return due, err
+}
+
+// collect ends the membership if nothing refers to it, and reports whether it
+// did. Else it is no candidate until it loses a reference.
+func (t *tx) collect(ctx context.Context, c member) (bool, error) {
+	var needed bool
+	err := t.get(ctx, `SELECT EXISTS (SELECT 1 FROM manifest_refs WHERE repo_id = $1 AND digest = $2)`, args{c.repo, c.digest}, &needed)
+	if err != nil {
+		return false, err
+	}
+	if needed {
+		_, err := t.exec(ctx, `UPDATE repo_blobs SET candidate = 0 WHERE repo_id = $1 AND digest = $2`, c.repo, c.digest)
+		return false, err
+	}
+	return true, t.part(ctx, c.repo, c.digest)
+}
+
+// Condemned implements meta.Garbage.
+func (db *DB) Condemned(ctx context.Context, limit int) ([]blob.Key, error) {
+	var keys []blob.Key
+	err := db.reader.each(ctx, `SELECT key FROM garbage WHERE due <= $1 ORDER BY due LIMIT $2`, args{db.clock.ticks(), limit},
+		func(scan func(...any) error) error {
+			var key blob.Key
+			err := scan(&key)
+			keys = append(keys, key)
+			return err
+		})
+	if err != nil {
+		return nil, err
+	}
+	return keys, nil
+}
+
+// Forget implements meta.Garbage.
+func (db *DB) Forget(ctx context.Context, keys []blob.Key) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
+		for _, key := range keys {
+			if _, err := t.exec(ctx, `DELETE FROM garbage WHERE key = $1`, string(key)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// ForgetLosses implements meta.Garbage.
+func (db *DB) ForgetLosses(ctx context.Context, age time.Duration, limit int) (int, error) {
+	var n int64
+	err := db.write(ctx, durable, func(ctx context.Context, t *tx) (err error) {
+		n, err = t.exec(ctx, `DELETE FROM losses WHERE (repo_id, digest) IN
+			(SELECT repo_id, digest FROM losses WHERE lost <= $1 ORDER BY lost LIMIT $2)`, t.ticks()-int64(age), limit)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return int(n), nil
+}

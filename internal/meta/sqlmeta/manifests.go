@@ -1,0 +1,88 @@
+package sqlmeta
+
+import (
+	"context"
+	"time"
+
+	"berth/internal/meta"
+	"berth/internal/oci"
+)
+
+// The two ways to find a manifest.
+const (
+	sqlManifestByDigest = `SELECT m.digest, m.media_type, m.subject, m.pushed_us, m.body FROM repos r JOIN manifests m ON m.repo_id = r.id
+		WHERE r.name = $1 AND m.digest = $2`
+	sqlManifestByTag = `SELECT m.digest, m.media_type, m.subject, m.pushed_us, m.body FROM repos r JOIN tags t ON t.repo_id = r.id
+		JOIN manifests m ON m.id = t.manifest_id WHERE r.name = $1 AND t.name = $2`
+)
+
+// FindManifest implements meta.Manifests.
+func (db *DB) FindManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.Manifest, error) {
+	text := sqlManifestByTag
+	if ref.Tag.IsZero() {
+		text = sqlManifestByDigest
+	}
+	var m meta.Manifest
+	var digest, subject string
+	var pushed int64
+	err := db.reader.get(ctx, text, args{repo.String(), ref.String()}, &digest, &m.MediaType, &subject, &pushed, &m.Body)
+	if err != nil {
+		return meta.Manifest{}, notFound(err, "manifest "+ref.String(), repo)
+	}
+	m.Pushed = time.UnixMicro(pushed).UTC()
+	if m.Digest, err = oci.ParseDigest(digest); err == nil && subject != "" {
+		m.Subject, err = oci.ParseDigest(subject)
+	}
+	return m, err
+}
+
+// DeleteManifest implements meta.Manifests.
+func (db *DB) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) error {
+	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
+		var id, repoID int64
+		err := t.get(ctx, `SELECT m.id, r.id FROM repos r JOIN manifests m ON m.repo_id = r.id WHERE r.name = $1 AND m.digest = $2`,
+			args{repo.String(), d.String()}, &id, &repoID)
+		if err != nil {
+			return notFound(err, "manifest "+d.String(), repo)
+		}
+		if err := t.unneeded(ctx, repoID, d); err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `DELETE FROM tags WHERE manifest_id = $1`, id); err != nil {
+			return err
+		}
+		if err := t.release(ctx, repoID, id); err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `DELETE FROM manifests WHERE id = $1`, id); err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `UPDATE repos SET manifests = manifests - 1 WHERE id = $1`, repoID); err != nil {
+			return err
+		}
+		return t.lose(ctx, repoID, d.String())
+	})
+}
+
+// release takes away a manifest's references and begins the grace of its parts
+// anew.
+func (t *tx) release(ctx context.Context, repo, manifest int64) error {
+	_, err := t.exec(ctx, `UPDATE repo_blobs SET touched = $3, candidate = 1
+		WHERE repo_id = $1 AND digest IN (SELECT digest FROM manifest_refs WHERE manifest_id = $2)`, repo, manifest, t.ticks())
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, `DELETE FROM manifest_refs WHERE manifest_id = $1`, manifest)
+	return err
+}
+
+// DeleteTag implements meta.Manifests.
+func (db *DB) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error {
+	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
+		n, err := t.exec(ctx, `DELETE FROM tags WHERE repo_id = (SELECT id FROM repos WHERE name = $1) AND name = $2`, repo.String(), tag.String())
+		if err == nil && n == 0 {
+			err = notFound(meta.ErrNotFound, "tag "+tag.String(), repo)
+		}
+		return err
+	})
+}

@@ -1,0 +1,253 @@
+package sqlmeta
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+
+	"berth/internal/meta"
+	"berth/internal/oci"
+)
+
+// PutManifest implements meta.Manifests.
+func (db *DB) PutManifest(ctx context.Context, p meta.ManifestPut) (meta.ManifestResult, error) {
+	if res, done, err := db.putNothing(ctx, p); err != nil || done {
+		return res, err
+	}
+	var res meta.ManifestResult
+	err := db.write(ctx, durable, func(ctx context.Context, t *tx) (err error) {
+		res, err = t.putManifest(ctx, p)
+		return err
+	})
+	if err != nil {
+		return meta.ManifestResult{}, err
+	}
+	return res, nil
+}
+
+// putNothing reports whether everything is already as p wants it. Then it costs
+// two look-ups, however many parts and tags there are. Whatever is not quite as
+// it should be is left to the transaction.
+func (db *DB) putNothing(ctx context.Context, p meta.ManifestPut) (meta.ManifestResult, bool, error) {
+	var res meta.ManifestResult
+	var id int64
+	var mediaType string
+	var body []byte
+	err := db.reader.get(ctx, `SELECT m.id, m.media_type, m.body FROM repos r JOIN manifests m ON m.repo_id = r.id
+		WHERE r.name = $1 AND m.digest = $2 AND m.size = $3`,
+		args{p.Repo.String(), p.Digest.String(), len(p.Manifest.Body)}, &id, &mediaType, &body)
+	if isNotFound(err) || err == nil && (mediaType != p.Manifest.MediaType || !bytes.Equal(body, p.Manifest.Body)) {
+		return res, false, nil
+	}
+	for i := 0; err == nil && i < len(p.Tags); i++ {
+		var at int64
+		err = db.reader.get(ctx, `SELECT t.manifest_id FROM repos r JOIN tags t ON t.repo_id = r.id WHERE r.name = $1 AND t.name = $2`,
+			args{p.Repo.String(), p.Tags[i].String()}, &at)
+		if isNotFound(err) || err == nil && at != id {
+			return res, false, nil
+		}
+	}
+	if err != nil {
+		return res, false, err
+	}
+	absent, err := db.absent(ctx, id)
+	if err != nil {
+		return res, false, err
+	}
+	for _, d := range parts(p.Manifest) {
+		lost, ok := absent[d.Digest.String()]
+		if !ok || slices.Contains(res.Dangling, d.Digest) {
+			continue
+		}
+		if lost || p.RefuseMissing {
+			return meta.ManifestResult{}, false, nil
+		}
+		res.Dangling = append(res.Dangling, d.Digest)
+	}
+	return res, true, nil
+}
+
+// absent returns the parts of a stored manifest that its repository does not
+// have, and whether it had them once. What is damaged counts as lost.
+func (db *DB) absent(ctx context.Context, manifest int64) (map[string]bool, error) {
+	var found map[string]bool
+	err := db.reader.each(ctx, `SELECT f.digest, b.damaged IS NOT NULL OR l.digest IS NOT NULL FROM manifest_refs f
+		LEFT JOIN repo_blobs m ON m.repo_id = f.repo_id AND m.digest = f.digest
+		LEFT JOIN blobs b ON b.digest = m.digest
+		LEFT JOIN losses l ON l.repo_id = f.repo_id AND l.digest = f.digest
+		WHERE f.manifest_id = $1 AND (b.damaged IS NULL OR b.damaged = 1)
+		AND NOT EXISTS (SELECT 1 FROM manifests c WHERE c.repo_id = f.repo_id AND c.digest = f.digest)`,
+		args{manifest}, func(scan func(...any) error) error {
+			var digest string
+			var lost bool
+			err := scan(&digest, &lost)
+			if found == nil {
+				found = make(map[string]bool)
+			}
+			found[digest] = lost
+			return err
+		})
+	return found, err
+}
+
+// parts lists what a manifest needs. A digest may be there more than once.
+func parts(m oci.Manifest) []oci.Descriptor { return slices.Concat(m.Blobs, m.Children) }
+
+func (t *tx) putManifest(ctx context.Context, p meta.ManifestPut) (meta.ManifestResult, error) {
+	repo, err := t.ensureRepo(ctx, p.Repo)
+	if err != nil {
+		return meta.ManifestResult{}, err
+	}
+	digests, dangling, err := t.checkParts(ctx, repo, p)
+	if err != nil {
+		return meta.ManifestResult{}, err
+	}
+	id, err := t.storeManifest(ctx, repo, p, digests)
+	if err != nil {
+		return meta.ManifestResult{}, err
+	}
+	for _, tag := range p.Tags {
+		_, err := t.exec(ctx, `INSERT INTO tags (repo_id, name, digest, manifest_id, moved_us, moved_by) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (repo_id, name) DO UPDATE SET digest = excluded.digest, manifest_id = excluded.manifest_id,
+				moved_us = excluded.moved_us, moved_by = excluded.moved_by WHERE tags.manifest_id <> excluded.manifest_id`,
+			repo, tag.String(), p.Digest.String(), id, t.wall(), p.By)
+		if err != nil {
+			return meta.ManifestResult{}, err
+		}
+	}
+	return meta.ManifestResult{Dangling: dangling}, t.regain(ctx, repo, p.Digest)
+}
+
+// checkParts looks at everything that the manifest names, and returns the
+// distinct digests and those of them that the repository never had.
+func (t *tx) checkParts(ctx context.Context, repo int64, p meta.ManifestPut) (digests, dangling []oci.Digest, err error) {
+	found := make(map[oci.Digest]presence)
+	var missing []oci.Digest
+	for _, d := range parts(p.Manifest) {
+		has, again := found[d.Digest]
+		if !again {
+			if has, err = t.presence(ctx, repo, d.Digest); err != nil {
+				return nil, nil, err
+			}
+			found[d.Digest] = has
+			digests = append(digests, d.Digest)
+		}
+		switch {
+		case has.state == present && d.Size != oci.UnknownSize && d.Size != has.size:
+			return nil, nil, &meta.SizeError{Digest: d.Digest, Says: d.Size, Has: has.size}
+		case again || has.state == present:
+		case has.state == lost || p.RefuseMissing:
+			missing = append(missing, d.Digest)
+		default:
+			dangling = append(dangling, d.Digest)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, nil, &meta.MissingError{Digests: missing}
+	}
+	return digests, dangling, nil
+}
+
+// A presence says whether a repository has something, as a blob or a manifest.
+type presence struct {
+	state int
+	size  int64 // bytes, if it is present
+}
+
+const (
+	never   = iota
+	lost    // it had it, or what it has is damaged
+	present // and undamaged
+)
+
+// presence of a blob that is a member goes before a manifest of the same digest:
+// both are the same bytes.
+func (t *tx) presence(ctx context.Context, repo int64, d oci.Digest) (presence, error) {
+	p := presence{state: never}
+	var damaged bool
+	err := t.get(ctx, `SELECT b.size, b.damaged FROM repo_blobs m JOIN blobs b ON b.digest = m.digest WHERE m.repo_id = $1 AND m.digest = $2`+
+		t.s.dialect.share, args{repo, d.String()}, &p.size, &damaged)
+	switch {
+	case err == nil && !damaged:
+		p.state = present
+		return p, nil
+	case err == nil:
+		p.state = lost
+	case !isNotFound(err):
+		return p, err
+	}
+	err = t.get(ctx, `SELECT size FROM manifests WHERE repo_id = $1 AND digest = $2`+t.s.dialect.share, args{repo, d.String()}, &p.size)
+	switch {
+	case err == nil:
+		p.state = present
+		return p, nil
+	case !isNotFound(err):
+		return p, err
+	case p.state == lost:
+		return p, nil
+	}
+	var had bool
+	err = t.get(ctx, `SELECT EXISTS (SELECT 1 FROM losses WHERE repo_id = $1 AND digest = $2)`, args{repo, d.String()}, &had)
+	if had {
+		p.state = lost
+	}
+	return p, err
+}
+
+// storeManifest inserts the manifest, or replaces one that is not the same, as a
+// damaged one is not, and returns its number.
+func (t *tx) storeManifest(ctx context.Context, repo int64, p meta.ManifestPut, digests []oci.Digest) (int64, error) {
+	m := p.Manifest
+	var id int64
+	var mediaType string
+	var body []byte
+	err := t.get(ctx, `SELECT id, media_type, body FROM manifests WHERE repo_id = $1 AND digest = $2`, args{repo, p.Digest.String()}, &id, &mediaType, &body)
+	known := err == nil
+	switch {
+	case known && mediaType == m.MediaType && bytes.Equal(body, m.Body):
+		return id, nil
+	case known:
+		if err := t.release(ctx, repo, id); err != nil {
+			return 0, err
+		}
+	case !isNotFound(err):
+		return 0, err
+	}
+	subject, annotations, err := referrer(m)
+	if err != nil {
+		return 0, err
+	}
+	err = t.get(ctx, `INSERT INTO manifests (repo_id, digest, media_type, size, subject, artifact_type, pushed_us, pushed_by, annotations, body)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		ON CONFLICT (repo_id, digest) DO UPDATE SET media_type = excluded.media_type, size = excluded.size, subject = excluded.subject,
+			artifact_type = excluded.artifact_type, pushed_us = excluded.pushed_us, pushed_by = excluded.pushed_by,
+			annotations = excluded.annotations, body = excluded.body
+		RETURNING id`,
+		args{repo, p.Digest.String(), m.MediaType, len(m.Body), subject, m.ArtifactType, t.wall(), p.By, annotations, m.Body}, &id)
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range digests {
+		_, err := t.exec(ctx, `INSERT INTO manifest_refs (repo_id, digest, manifest_id) VALUES ($1, $2, $3)`, repo, d.String(), id)
+		if err != nil {
+			return 0, err
+		}
+	}
+	if !known {
+		_, err = t.exec(ctx, `UPDATE repos SET manifests = manifests + 1 WHERE id = $1`, repo)
+	}
+	return id, err
+}
+
+// referrer returns what is recorded of a manifest that has a subject.
+func referrer(m oci.Manifest) (subject, annotations string, err error) {
+	if m.Subject == nil {
+		return "", "", nil
+	}
+	if len(m.Annotations) == 0 {
+		return m.Subject.Digest.String(), "", nil
+	}
+	b, err := json.Marshal(m.Annotations)
+	return m.Subject.Digest.String(), string(b), err
+}

@@ -1,0 +1,193 @@
+package sqlmeta
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"berth/internal/meta"
+)
+
+// A dialect is what differs from one database to another in the use of queries
+// whose text is the same.
+type dialect struct {
+	rebind func(text string) string // from $1 to what the database wants
+	begin  string                   // begins a transaction that is going to write
+	share  string                   // behind a SELECT: nobody may delete these rows before the commit
+	sync   func(full bool) string   // before a transaction: whether its commit waits for the disk
+	triage func(error) (error, verdict)
+}
+
+// A verdict says what an error means for the transaction that it came from.
+type verdict int
+
+const (
+	survivable verdict = iota // the statement failed, and no more than that
+	fatal                     // the storage failed: the transaction and its connection are no good
+)
+
+func sqliteDialect() dialect {
+	return dialect{
+		rebind: func(text string) string { return strings.ReplaceAll(text, "$", "?") },
+		begin:  "BEGIN IMMEDIATE",
+		sync: func(full bool) string {
+			if full {
+				return "PRAGMA synchronous = FULL"
+			}
+			return "PRAGMA synchronous = NORMAL"
+		},
+		triage: sqliteTriage,
+	}
+}
+
+// sqliteTriage gives an error of the driver a meaning. SQLite reports a full
+// disk as FULL, or as SHMSIZE when it is its index that cannot grow.
+func sqliteTriage(err error) (error, verdict) {
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
+		return err, fatal
+	}
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return err, survivable
+	}
+	if e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE {
+		return fmt.Errorf("%w: %w", meta.ErrNoSpace, err), fatal
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("%w: %w", meta.ErrNoSpace, err), fatal
+	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM,
+		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_MISUSE:
+		return err, fatal
+	}
+	return err, survivable
+}
+
+// isCorrupt reports whether err says that a file is not a (whole) database.
+func isCorrupt(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB)
+}
+
+// How much memory connections may use for pages, in KiB. They take what they
+// need, not all of it at once.
+const (
+	writerCache = 16 << 10
+	readerCache = 2 << 10
+)
+
+// readers is how many connections read at the same time, at most.
+func readers() int { return min(max(2*runtime.GOMAXPROCS(0), 4), 32) }
+
+// commonPragmas hold for every connection. A reader waits a moment for the
+// writer only while the log is being cut.
+func commonPragmas() []string {
+	return []string{"busy_timeout(10000)", "temp_store(memory)", "mmap_size(0)", "trusted_schema(off)"}
+}
+
+// writerPragmas begins with synchronous(full) so that setting up is durable, and
+// cuts the log to at most 64 MiB after a burst.
+func writerPragmas(maxPages int) []string {
+	p := append(commonPragmas(), "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
+		"journal_size_limit(67108864)", "cache_size(-"+strconv.Itoa(writerCache)+")")
+	if maxPages > 0 {
+		p = append(p, "max_page_count("+strconv.Itoa(maxPages)+")")
+	}
+	return p
+}
+
+func readerPragmas() []string {
+	return append(commonPragmas(), "query_only(on)", "cache_size(-"+strconv.Itoa(readerCache)+")")
+}
+
+// openSQLite returns a pool of connections to the existing file path. Nothing is
+// opened yet.
+func openSQLite(path string, pragmas []string, wrap func(driver.Connector) driver.Connector) (*sql.DB, error) {
+	c, err := sqlite.NewConnector(dsn(path, pragmas))
+	if err != nil {
+		return nil, err
+	}
+	if wrap != nil {
+		c = wrap(c)
+	}
+	return sql.OpenDB(c), nil
+}
+
+// dsn spells the path as a URI, so that no character of it means something else.
+func dsn(path string, pragmas []string) string {
+	path = filepath.ToSlash(path)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path // C:/…
+	}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"mode": {"rw"}, "_pragma": pragmas}.Encode()}
+	return u.String()
+}
+
+// createFile makes the database's file, readable by its owner only, if it does
+// not exist. SQLite gives the files beside it the same mode.
+func createFile(path string) (made bool, err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, f.Close()
+}
+
+// checkpoint writes the log back without waiting for readers: the answer of a
+// pragma that could not do everything is not an error.
+func checkpoint(ctx context.Context, conn *sql.Conn) error {
+	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
+		return err
+	}
+	var busy, inLog, moved int
+	err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &inLog, &moved)
+	if _, restore := conn.ExecContext(ctx, "PRAGMA busy_timeout = 10000"); err == nil {
+		err = restore
+	}
+	return err
+}
+
+// checkPages checks the file's structure and the foreign keys.
+func checkPages(ctx context.Context, q querier) error {
+	var found []string
+	err := q.each(ctx, "PRAGMA integrity_check(3)", nil, func(scan func(...any) error) error {
+		var s string
+		err := scan(&s)
+		if s != "ok" {
+			found = append(found, s)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if len(found) > 0 {
+		return fmt.Errorf("%w: %s", errBroken, strings.Join(found, "; "))
+	}
+	var table, parent string
+	var row sql.NullInt64
+	var key int
+	err = q.get(ctx, "PRAGMA foreign_key_check", nil, &table, &row, &parent, &key)
+	if err == nil {
+		return fmt.Errorf("%w: a row of %s names one of %s that is not there", errBroken, table, parent)
+	}
+	if isNotFound(err) {
+		return nil
+	}
+	return err
+}
