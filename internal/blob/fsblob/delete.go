@@ -1,0 +1,233 @@
+package fsblob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+
+	"berth/internal/blob"
+	"berth/internal/oci"
+)
+
+// nothingKnown is what Delete knows of records: it was told that there is none.
+func nothingKnown(context.Context, blob.Key) (bool, error) { return false, nil }
+
+// Delete implements blob.Store. It needs no free space.
+//
+// It is for unfinished objects that no record names any more. One that was
+// committed and recorded but not settled is for Recover, which asks first.
+func (s *Store) Delete(ctx context.Context, key blob.Key) error {
+	if key.Check() == nil {
+		if err := s.drop(ctx, key, nothingKnown); err != nil {
+			return fmt.Errorf("delete %s: %w", key, mark(err))
+		}
+		return nil
+	}
+	o, err := parseFinished(key)
+	if err != nil {
+		return err
+	}
+	if err := s.removeFinal(o); err != nil {
+		return fmt.Errorf("delete %s: %w", key, mark(err))
+	}
+	return nil
+}
+
+// removeFinal removes a finished object, and its directory if nothing else is in
+// it. A Commit that was about to use the directory makes it again.
+func (s *Store) removeFinal(o object) error {
+	if s.d.throughLink(o.hexDir()) {
+		return nil // whatever the link leads to is none of ours
+	}
+	if err := s.d.remove(o.path()); err != nil {
+		return err
+	}
+	s.d.remove(o.hexDir()) // fails as long as something is in it
+	return nil
+}
+
+// drop removes an unfinished object and those names which an interrupted Commit
+// gave it that known doesn't know. The unfinished name goes last, since it leads
+// to the others.
+func (s *Store) drop(ctx context.Context, key blob.Key, known func(context.Context, blob.Key) (bool, error)) error {
+	f, _, err := s.d.open(uploadPath(key), os.O_RDONLY)
+	if err != nil && !isMissing(err) {
+		return err
+	}
+	if f == nil {
+		// Here there is nothing, or a link or the like, which goes unread.
+		if err := s.d.remove(uploadPath(key)); err != nil {
+			return err
+		}
+	} else {
+		defer f.Close()
+		if err := s.dropFile(ctx, f, key, known); err != nil {
+			return err
+		}
+	}
+	o, err := s.readIntent(key)
+	if err != nil && !isMissing(err) {
+		return err
+	}
+	if err == nil {
+		if err := s.removeUnknown(ctx, o, known); err != nil {
+			return err
+		}
+	}
+	if err := s.d.remove(uploadPath(key) + intentExt); err != nil {
+		return err
+	}
+	s.lost.Delete(key)
+	return nil
+}
+
+// dropFile removes the names of an unfinished object that is a file.
+func (s *Store) dropFile(ctx context.Context, f *file, key blob.Key, known func(context.Context, blob.Key) (bool, error)) error {
+	before, err := linkCount(f.File)
+	if err != nil {
+		return err
+	}
+	if before > 1 {
+		if err := s.removeOtherNames(ctx, f, key, known); err != nil {
+			return err
+		}
+	}
+	if err := s.d.remove(uploadPath(key)); err != nil {
+		return err
+	}
+	// A Commit may have linked the file just before its name went. Systems that
+	// can't count the names of a file without any have none left.
+	if after, err := linkCount(f.File); err != nil || after == 0 || before > 1 {
+		return nil
+	}
+	return s.removeOtherNames(ctx, f, key, known)
+}
+
+// removeOtherNames removes the final names of f that nobody knows. It finds them
+// by the content: they are made of its digest.
+func (s *Store) removeOtherNames(ctx context.Context, f *file, key blob.Key, known func(context.Context, blob.Key) (bool, error)) error {
+	h256, h512 := oci.SHA256.New(), oci.SHA512.New()
+	if _, err := copyFile(ctx, io.MultiWriter(h256, h512), f.File, math.MaxInt64); err != nil {
+		return err
+	}
+	for _, d := range []oci.Digest{oci.SHA256.Digest(h256), oci.SHA512.Digest(h512)} {
+		if err := s.removeUnknown(ctx, object{d, key}, known); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) removeUnknown(ctx context.Context, o object, known func(context.Context, blob.Key) (bool, error)) error {
+	ok, err := known(ctx, o.key())
+	if err != nil || ok {
+		return err
+	}
+	return s.removeFinal(o)
+}
+
+// undoLink takes the final names of an unfinished object away.
+func (s *Store) undoLink(ctx context.Context, f *file, key blob.Key) error {
+	n, err := linkCount(f.File)
+	if err != nil || n <= 1 {
+		return err
+	}
+	return s.removeOtherNames(ctx, f, key, nothingKnown)
+}
+
+// writeIntent records durably which name an unfinished object is about to be
+// renamed to.
+func (s *Store) writeIntent(o object) error {
+	name := uploadPath(o.id) + intentExt
+	if err := s.d.remove(name); err != nil {
+		return err
+	}
+	f, err := s.d.create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte(o.digest.String()+"\n"), 0); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return s.d.syncDir(uploadsDir)
+}
+
+// readIntent returns where the object was to be renamed to. The error wraps
+// fs.ErrNotExist when it was not: what is there only in part was not fsynced, so
+// there was no renaming.
+func (s *Store) readIntent(key blob.Key) (object, error) {
+	name := uploadPath(key) + intentExt
+	f, _, err := s.d.open(name, os.O_RDONLY)
+	if err != nil {
+		return object{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 256))
+	if err != nil {
+		return object{}, err
+	}
+	line, ok := strings.CutSuffix(string(b), "\n")
+	d, err := oci.ParseDigest(line)
+	if err != nil || !ok {
+		return object{}, errNotThere(name)
+	}
+	return object{d, key}, nil
+}
+
+// undoRename gives an object that an interrupted Commit renamed its unfinished
+// name back.
+func (s *Store) undoRename(key blob.Key) error {
+	o, err := s.readIntent(key)
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := s.d.lstat(uploadPath(key)); isMissing(err) {
+		if err := s.d.rename(o.path(), uploadPath(key)); err != nil && !isMissing(err) {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	if err := s.removeFinal(o); err != nil {
+		return err
+	}
+	if err := s.d.syncDir(uploadsDir); err != nil {
+		return err
+	}
+	return s.d.remove(uploadPath(key) + intentExt)
+}
+
+// Recover implements blob.Recoverer. It needs no quiet: an upload's record is
+// there before its file, and ends in the same transaction in which its blob's
+// record begins.
+func (s *Store) Recover(ctx context.Context, known func(context.Context, blob.Key) (bool, error)) error {
+	var failed error
+	err := s.names(ctx, uploadsDir, func(name string) error {
+		key := blob.Key(strings.TrimSuffix(name, intentExt))
+		if key.Check() != nil {
+			return nil
+		}
+		ok, err := known(ctx, key)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			if err := s.drop(ctx, key, known); err != nil {
+				failed = fmt.Errorf("recover %s: %w", key, mark(err))
+			}
+		}
+		return ctx.Err()
+	})
+	return errors.Join(err, failed)
+}

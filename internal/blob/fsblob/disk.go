@@ -1,0 +1,312 @@
+package fsblob
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// A hook is called around everything that a disk does to the file system, with
+// the name it does it to; do does it. Tests record with it, and inject faults.
+type hook func(op, name string, do func() error) error
+
+// A disk is a directory of which names never lead out. Names have slashes.
+type disk struct {
+	root *os.Root
+	self *os.File // the directory itself
+	conn syscall.RawConn
+	hook hook // nil outside tests
+
+	// plain says that the kernel can't be asked not to follow symbolic links
+	// anywhere on the way, so that it has to be checked by hand.
+	plain bool
+}
+
+func openDisk(dir string) (*disk, error) {
+	if err := makeDataDir(dir); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &disk{root: root}
+	if d.self, err = root.Open("."); err != nil {
+		root.Close()
+		return nil, err
+	}
+	if d.conn, err = d.self.SyscallConn(); err != nil {
+		d.close()
+		return nil, err
+	}
+	d.plain = !d.canOpenBeneath()
+	return d, nil
+}
+
+// makeDataDir makes dir and what is missing above it, and makes their names
+// durable. What exists may be a symbolic link: it is the operator's choice.
+func makeDataDir(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	} else if err == nil {
+		return &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
+	} else if !isMissing(err) {
+		return err
+	}
+	parent := filepath.Dir(filepath.Clean(dir))
+	if err := makeDataDir(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, privateDir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	p, err := os.Open(parent)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // may be written but not read, so it can't be fsynced by us
+	}
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	return syncOpenDir(p)
+}
+
+func (d *disk) close() error { return errors.Join(d.self.Close(), d.root.Close()) }
+
+// do does f, under the hook if there is one.
+func (d *disk) do(op, name string, f func() error) error {
+	if d.hook == nil {
+		return f()
+	}
+	return d.hook(op, name, f)
+}
+
+// create creates a file that must not exist, open for reading and writing.
+func (d *disk) create(name string) (*file, error) {
+	var f *os.File
+	err := d.do("create", name, func() (err error) {
+		f, err = d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, fileMode)
+		return err
+	})
+	return d.file(f, name, err)
+}
+
+// open opens a regular file without following a symbolic link anywhere. What is
+// there and isn't one is missing: the error wraps fs.ErrNotExist.
+func (d *disk) open(name string, flag int) (*file, fs.FileInfo, error) {
+	var f *os.File
+	err := d.do("open", name, func() (err error) {
+		f, err = d.openNoFollow(name, flag, 0)
+		return err
+	})
+	opened, err := d.file(f, name, err)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNotThere(name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return opened, info, nil
+}
+
+// file wraps f, which it closes when there was an error all the same.
+func (d *disk) file(f *os.File, name string, err error) (*file, error) {
+	if err != nil {
+		if f != nil {
+			f.Close()
+		}
+		return nil, err
+	}
+	return &file{File: f, d: d, name: name}, nil
+}
+
+// openDir opens a directory without following a symbolic link anywhere.
+func (d *disk) openDir(name string) (*os.File, error) {
+	return d.openNoFollow(name, os.O_RDONLY, fs.ModeDir)
+}
+
+// openNoFollow opens a file of type want, 0 for a regular one.
+func (d *disk) openNoFollow(name string, flag int, want fs.FileMode) (*os.File, error) {
+	if d.plain {
+		return d.openPlain(name, flag, want)
+	}
+	return d.openBeneath(name, flag, want)
+}
+
+// openPlain is openNoFollow for where the system has no way to do it at once. It
+// opens and then compares with what it looked at before: if that was no link and
+// is the same file, no link was followed at the end of the path. On the way
+// there the os.Root keeps links from leading out.
+func (d *disk) openPlain(name string, flag int, want fs.FileMode) (*os.File, error) {
+	before, err := d.root.Lstat(name)
+	if err != nil {
+		if !isMissing(err) && d.throughLink(name) {
+			return nil, errNotThere(name)
+		}
+		return nil, err
+	}
+	if before.Mode().Type() != want {
+		return nil, errNotThere(name)
+	}
+	f, err := d.root.OpenFile(name, flag|nonBlock, 0)
+	if err != nil {
+		return nil, err
+	}
+	after, err := f.Stat()
+	if err == nil && !os.SameFile(before, after) {
+		err = errNotThere(name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// throughLink reports whether name, or a directory on the way to it, is a
+// symbolic link.
+func (d *disk) throughLink(name string) bool {
+	for _, p := range prefixes(name) {
+		if info, err := d.root.Lstat(p); err == nil && info.Mode().Type() == fs.ModeSymlink {
+			return true
+		}
+	}
+	return false
+}
+
+// errNotThere says that name is something else than what was looked for.
+func errNotThere(name string) error {
+	return fmt.Errorf("%s is a link or a special file: %w", name, fs.ErrNotExist)
+}
+
+func (d *disk) link(from, to string) error {
+	return d.do("link", to, func() error { return d.root.Link(from, to) })
+}
+
+func (d *disk) rename(from, to string) error {
+	return d.do("rename", to, func() error { return d.root.Rename(from, to) })
+}
+
+// remove removes a file or an empty directory. That there is none is no error.
+func (d *disk) remove(name string) error {
+	err := d.do("remove", name, func() error { return d.root.Remove(name) })
+	if isMissing(err) {
+		return nil
+	}
+	return err
+}
+
+// mkdir makes a directory, which may exist.
+func (d *disk) mkdir(name string, mode fs.FileMode) error {
+	err := d.do("mkdir", name, func() error { return d.root.Mkdir(name, mode) })
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := d.root.Lstat(name)
+	if isMissing(err) { // a Delete was faster
+		return d.mkdir(name, mode)
+	}
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s must be a directory and is a %s: symbolic links are not followed inside the data directory, use a bind mount", name, describe(info.Mode()))
+	}
+	return err
+}
+
+func describe(m fs.FileMode) string {
+	switch m.Type() {
+	case fs.ModeSymlink:
+		return "symbolic link"
+	case 0:
+		return "file"
+	}
+	return "special file"
+}
+
+// lstat returns what name is, without following it.
+func (d *disk) lstat(name string) (fs.FileInfo, error) { return d.root.Lstat(name) }
+
+// A syncError is that of an fsync, after which nothing is known of what was to
+// become durable.
+type syncError struct{ err error }
+
+func (e *syncError) Error() string { return e.err.Error() }
+func (e *syncError) Unwrap() error { return e.err }
+
+func asSyncError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &syncError{err}
+}
+
+// syncDir makes the names in a directory durable.
+func (d *disk) syncDir(name string) error {
+	var f *os.File
+	err := d.do("opendir", name, func() (err error) {
+		f, err = d.openDir(name)
+		return err
+	})
+	if f != nil {
+		defer f.Close()
+	}
+	if err != nil {
+		return err
+	}
+	return asSyncError(d.do("syncdir", name, func() error { return syncOpenDir(f) }))
+}
+
+// syncOpenDir fsyncs a directory. Systems and file systems that have no such
+// thing say so at once; there is nothing better to do on them.
+func syncOpenDir(f *os.File) error {
+	if !hasDirSync {
+		return nil
+	}
+	if err := f.Sync(); err != nil && !noDirSync(err) {
+		return err
+	}
+	return nil
+}
+
+// space returns how many bytes are free and how large the file system is.
+func (d *disk) space() (free, total int64, err error) {
+	err = d.do("space", ".", func() (err error) {
+		free, total, err = d.statSpace()
+		return err
+	})
+	return free, total, err
+}
+
+// A file is an open file of a disk.
+type file struct {
+	*os.File
+	d    *disk
+	name string
+}
+
+// WriteAt writes p at off, all of it or with an error.
+func (f *file) WriteAt(p []byte, off int64) (n int, err error) {
+	if f.d.hook == nil {
+		return f.File.WriteAt(p, off)
+	}
+	err = f.d.hook("write", f.name, func() error {
+		n, err = f.File.WriteAt(p, off)
+		return err
+	})
+	return n, err
+}
+
+// Sync makes the content durable.
+func (f *file) Sync() error { return asSyncError(f.d.do("fsync", f.name, f.File.Sync)) }
+
+// Truncate makes the file size bytes long.
+func (f *file) Truncate(size int64) error {
+	return f.d.do("truncate", f.name, func() error { return f.File.Truncate(size) })
+}
