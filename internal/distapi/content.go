@@ -55,13 +55,18 @@ func matches(list, tag string) bool {
 	return false
 }
 
-// A span is what a Range header asks for.
-type span uint8
+// A span is what a Range header asks for: the bytes from first to last.
+type span struct {
+	kind        spanKind
+	first, last int64
+}
+
+type spanKind uint8
 
 const (
-	spanAll  span = iota // everything, or something that may be answered with it
-	spanOne              // one range, of which there is something
-	spanNone             // one range that is not there
+	spanAll  spanKind = iota // everything, or something that may be answered with it
+	spanOne                  // one range, of which there is something
+	spanNone                 // one range that is not there
 )
 
 // readRange reads a Range header for content of size bytes. Several ranges are
@@ -70,24 +75,27 @@ const (
 func readRange(header string, size int64) span {
 	unit, set, ok := strings.Cut(header, "=")
 	if !ok || !strings.EqualFold(strings.TrimSpace(unit), "bytes") || strings.Contains(set, ",") {
-		return spanAll
+		return span{}
 	}
 	first, last, ok := strings.Cut(strings.TrimSpace(set), "-")
 	if !ok || !digits(first) || !digits(last) || first == "" && last == "" {
-		return spanAll
+		return span{}
 	}
 	from, to := number(first), number(last)
 	switch {
 	case first == "" && to == 0:
-		return spanNone
+		return span{kind: spanNone}
 	case size == 0:
-		return spanAll
+		return span{}
 	case first == "":
-		return spanOne
-	case from >= size, last != "" && to < from:
-		return spanNone
+		return span{spanOne, max(0, size-to), size - 1}
+	case last == "":
+		to = size - 1
 	}
-	return spanOne
+	if from >= size || to < from {
+		return span{kind: spanNone}
+	}
+	return span{spanOne, from, min(to, size-1)}
 }
 
 // digits reports whether s is nothing but digits, or empty.
@@ -109,24 +117,24 @@ func number(s string) int64 {
 	return n
 }
 
-// oneRange leaves in r the Range header only if http.ServeContent will answer
-// it as we do. The error is what a range that is not there gets.
+// oneRange leaves in r the Range header that http.ServeContent shall answer, in
+// a form that it reads as we do. The error is what a range that is not there
+// gets.
 func oneRange(w http.ResponseWriter, r *http.Request, tag string, size int64) error {
-	header := r.Header.Get("Range")
-	if condition := r.Header.Get("If-Range"); condition != "" && condition != tag {
-		header = "" // of another content, or of a date, which ours have none of
+	var ask span
+	condition := r.Header.Get("If-Range") // of a date never holds: ours have none
+	if r.Method == http.MethodGet && (condition == "" || condition == tag) {
+		ask = readRange(r.Header.Get("Range"), size)
 	}
 	r.Header.Del("If-Range")
-	ask := spanAll
-	if header != "" && r.Method == http.MethodGet {
-		ask = readRange(header, size)
-	}
-	if ask != spanOne {
-		r.Header.Del("Range")
-	}
-	if ask == spanNone {
-		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(size, 10))
-		return refuse(http.StatusRequestedRangeNotSatisfiable, oci.RangeInvalid, "the blob has "+strconv.FormatInt(size, 10)+" bytes, and none in that range")
+	r.Header.Del("Range")
+	total := strconv.FormatInt(size, 10)
+	switch ask.kind {
+	case spanOne:
+		r.Header.Set("Range", "bytes="+strconv.FormatInt(ask.first, 10)+"-"+strconv.FormatInt(ask.last, 10))
+	case spanNone:
+		w.Header().Set("Content-Range", "bytes */"+total)
+		return refuse(http.StatusRequestedRangeNotSatisfiable, oci.RangeInvalid, "the blob has "+total+" bytes, and none in that range")
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package distapi
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -18,7 +17,7 @@ const maxWarning = 4096 - 64
 
 // manifestPut stores a manifest.
 func (h *Handler) manifestPut(w http.ResponseWriter, r *http.Request, c *call) error {
-	text, err := h.readManifest(w, r)
+	text, err := h.readManifest(r)
 	if err != nil {
 		return err
 	}
@@ -58,24 +57,33 @@ func (h *Handler) created(w http.ResponseWriter, rt route.Route, d oci.Digest) {
 
 // readManifest reads a body that must not be too long. It takes memory as bytes
 // come, not as a header promises.
-func (h *Handler) readManifest(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func (h *Handler) readManifest(r *http.Request) ([]byte, error) {
 	limit := h.MaxManifest
 	if limit == 0 {
 		limit = MaxManifest
 	}
-	tooLarge := refuse(http.StatusRequestEntityTooLarge, oci.SizeInvalid,
-		"the manifest is larger than "+strconv.FormatInt(limit, 10)+" bytes: put large content into blobs")
-	if r.ContentLength > limit {
-		return nil, tooLarge
+	var text []byte
+	if r.ContentLength <= limit {
+		var err error
+		if text, err = io.ReadAll(io.LimitReader(r.Body, limit+1)); err != nil {
+			return nil, refuse(http.StatusBadRequest, oci.ManifestInvalid, "the manifest did not arrive whole: send it again")
+		}
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge
-	}
-	if err != nil {
-		return nil, refuse(http.StatusBadRequest, oci.ManifestInvalid, "the manifest did not arrive whole: send it again")
+	if r.ContentLength > limit || int64(len(text)) > limit {
+		finishSending(r, limit)
+		return nil, refuse(http.StatusRequestEntityTooLarge, oci.SizeInvalid,
+			"the manifest is larger than "+strconv.FormatInt(limit, 10)+" bytes: put large content into blobs")
 	}
 	return text, nil
+}
+
+// finishSending drops at most limit bytes of a body that is refused. A client
+// that is still sending when the connection closes may never see the answer.
+// One that waits to be told to send is not.
+func finishSending(r *http.Request, limit int64) {
+	if r.Header.Get("Expect") == "" {
+		io.CopyN(io.Discard, r.Body, limit) // whatever goes wrong, the answer is the same
+	}
 }
 
 // dangling warns of parts that the repository does not have.
