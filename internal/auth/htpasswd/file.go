@@ -1,0 +1,167 @@
+package htpasswd
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"berth/internal/auth"
+)
+
+// Options say which file a File reads.
+type Options struct {
+	Path string
+	Log  *slog.Logger     // nil: nothing is logged
+	Now  func() time.Time // nil: time.Now
+}
+
+// A File logs users in by a password file. It may be used concurrently.
+//
+// The file is looked at when somebody logs in, at most once a second for those
+// who are remembered and every time for others, so a new user can log in at
+// once and a removed one cannot after a second. A file that went away or has
+// no user any more changes nothing: the last good one stays, and Status and
+// one line in the log say so.
+type File struct {
+	now     func() time.Time
+	key     [32]byte // of this process; see mac
+	current atomic.Pointer[table]
+	source  source
+	memory  memory
+	limits  throttle
+	hashing *pool
+	checks  flights
+}
+
+var _ auth.Authenticator = (*File)(nil)
+
+// New reads the file. It fails if that is not possible or if the file has no
+// user who could log in; its errors say what to do.
+func New(ctx context.Context, o Options) (*File, error) {
+	f := &File{
+		now: o.Now,
+		// Half of the processors, so that guessers cannot take them all.
+		hashing: newPool(max(1, runtime.GOMAXPROCS(0)/2)),
+	}
+	if f.now == nil {
+		f.now = time.Now
+	}
+	rand.Read(f.key[:]) // never fails
+	f.source = source{path: o.Path, log: o.Log}
+	if f.source.log == nil {
+		f.source.log = slog.New(slog.DiscardHandler)
+	}
+	t, err := f.source.open(ctx, f.now())
+	if err != nil {
+		return nil, err
+	}
+	f.current.Store(t)
+	return f, nil
+}
+
+// Authenticate finds out whether c is a user of the file and their password.
+// It returns an error that is auth.ErrRejected if not, which is auth.ErrNotMine
+// too if the file has no such user; that takes as long. A *auth.ThrottledError
+// comes only for credentials that are not remembered as good.
+func (f *File) Authenticate(ctx context.Context, c auth.Credentials) (auth.Principal, error) {
+	now := f.now()
+	f.reload(ctx, now, onceASecond)
+	key, _ := f.lookup(c)
+	level := f.memory.trust(key, now)
+	if level != fresh {
+		f.reload(ctx, now, always)
+		var u user
+		key, u = f.lookup(c)
+		level = f.memory.trust(key, now)
+		if level != fresh {
+			if err := f.verify(ctx, attempt{c, u, key, level, now}); err != nil {
+				return auth.Principal{}, err
+			}
+		}
+	}
+	return auth.Principal{Name: c.User}, nil
+}
+
+// An attempt is a log-in that must be checked.
+type attempt struct {
+	auth.Credentials
+	user  user // the zero user if there is none
+	key   credentialKey
+	trust trust
+	now   time.Time
+}
+
+func (f *File) verify(ctx context.Context, a attempt) error {
+	from := network(a.Address)
+	err := f.checks.do(ctx, flightKey{a.key, from}, func() error {
+		bucket := bucketKey{f.mac(a.User), from}
+		if err := f.limits.reserve(bucket, a.now); err != nil {
+			return err
+		}
+		if err := f.hashing.acquire(ctx, a.trust, from); err != nil {
+			f.limits.refund(bucket)
+			return err
+		}
+		defer f.hashing.release()
+		if a.user.name != "" && a.user.hash.Matches(a.Password) {
+			f.limits.refund(bucket)
+			f.memory.remember(a.key, a.now)
+			return nil
+		}
+		f.current.Load().work.spend(a.Password, a.user.hash)
+		return auth.ErrRejected
+	})
+	if errors.Is(err, auth.ErrRejected) && a.user.name == "" {
+		return unknownUserError{}
+	}
+	return err
+}
+
+// An unknownUserError rejects, unless another authenticator knows the user.
+// It reads like every other rejection.
+type unknownUserError struct{}
+
+func (unknownUserError) Error() string   { return auth.ErrRejected.Error() }
+func (unknownUserError) Unwrap() []error { return []error{auth.ErrRejected, auth.ErrNotMine} }
+
+// lookup finds the line of the user and the key under which the credential
+// would be remembered.
+func (f *File) lookup(c auth.Credentials) (credentialKey, user) {
+	u := f.current.Load().users[c.User]
+	return f.mac(c.User, c.Password, u.stored), u
+}
+
+// mac authenticates the parts, each with its length, under the key of this process.
+func (f *File) mac(parts ...string) credentialKey {
+	var buf []byte
+	for _, p := range parts {
+		buf = binary.AppendUvarint(buf, uint64(len(p)))
+		buf = append(buf, p...)
+	}
+	h := hmac.New(sha256.New, f.key[:])
+	h.Write(buf)
+	return credentialKey(h.Sum(nil))
+}
+
+// reload takes over the file if it changed.
+func (f *File) reload(ctx context.Context, now time.Time, when urgency) {
+	if t := f.source.poll(ctx, now, when); t != nil {
+		f.current.Store(t)
+		f.memory.distrust()
+	}
+}
+
+// Status returns what is known of the file, without looking at it.
+func (f *File) Status() Status {
+	s := f.source.status()
+	t := f.current.Load()
+	s.Users, s.Weak, s.Problems = len(t.users), len(t.weak), append([]Problem(nil), t.problems...)
+	return s
+}
