@@ -1,0 +1,143 @@
+package berth
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"berth/config"
+	"berth/internal/auth"
+	"berth/internal/blob/fsblob"
+	"berth/internal/gc"
+	"berth/internal/guard"
+	"berth/internal/listen"
+	"berth/internal/meta/sqlmeta"
+	"berth/internal/registry"
+)
+
+// Options are what Open needs.
+type Options struct {
+	Config  config.Config
+	Logger  *slog.Logger     // nil discards
+	Now     func() time.Time // nil means time.Now
+	Version string           // of the program, for its operator
+}
+
+// A Server is a registry: an http.Handler for its clients, and what goes on
+// behind it.
+type Server struct {
+	cfg     config.Config
+	log     *slog.Logger
+	version string
+
+	meta      *sqlmeta.DB
+	blobs     *fsblob.Store
+	core      *registry.Core
+	collector *gc.Collector
+	login     *login
+	proxies   *listen.Proxies
+	health    readiness
+
+	clients http.Handler // what ServeHTTP serves
+	admin   http.Handler // the same registry without log-in, for the operator
+	closers closers
+}
+
+// Open opens the data directory, brings the database up to date and returns a
+// server. It opens no listener and starts no goroutine. Its errors say what to
+// do about them.
+func Open(ctx context.Context, o Options) (_ *Server, err error) {
+	cfg := o.Config.Derive()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), version: o.Version}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if err := s.openData(ctx, o.Now); err != nil {
+		return nil, err
+	}
+	if s.login, err = openLogin(ctx, cfg, s.log); err != nil {
+		return nil, err
+	}
+	s.core = registry.New(registry.Options{
+		Blobs: s.blobs, Records: s.meta, Log: s.log,
+		Deletion:      deletion(cfg),
+		RefuseMissing: cfg.Manifests.Missing == config.MissingRefuse,
+		MaxUpload:     int64(cfg.Uploads.MaxSize),
+		Grace:         cfg.GC.Grace,
+	})
+	s.collector = &gc.Collector{Records: s.meta, Blobs: s.blobs, UploadIdle: cfg.Uploads.Expire, Log: s.log}
+	s.proxies = listen.NewProxies(listen.ProxyOptions{Trusted: cfg.HTTP.TrustedProxies, Setting: "http.trusted_proxies", Log: s.log})
+	s.openOps()
+	s.clients = s.clientHandler()
+	s.admin = s.adminHandler()
+	return s, nil
+}
+
+// openData takes the data directory and opens what is in it.
+func (s *Server) openData(ctx context.Context, now func() time.Time) error {
+	facts, err := fsblob.Probe(s.cfg.Data)
+	if err != nil {
+		return err
+	}
+	if err := checkFileSystem(s.cfg, facts); err != nil {
+		return err
+	}
+	lock, err := fsblob.LockDir(s.cfg.Data)
+	if err != nil {
+		return err
+	}
+	s.closers.add(func(context.Context) error { return lock.Close() })
+	if s.blobs, err = fsblob.Open(fsblob.Options{Dir: s.cfg.Data, Reserve: int64(s.cfg.Storage.Reserve), Log: s.log}); err != nil {
+		return err
+	}
+	s.closers.add(func(context.Context) error { return s.blobs.Close() })
+	if err := os.MkdirAll(filepath.Dir(s.cfg.Database.Path), 0o700); err != nil {
+		return fmt.Errorf("make the folder of the database: %w", err)
+	}
+	return s.openDatabase(ctx, now)
+}
+
+// checkFileSystem refuses to put SQLite where it isn't safe.
+func checkFileSystem(cfg config.Config, facts fsblob.Facts) error {
+	inside := cfg.Database.Path == config.Config{Data: cfg.Data}.Derive().Database.Path
+	if !inside || !facts.Network && facts.Locks && facts.MapsShared {
+		return nil
+	}
+	return fmt.Errorf("the data directory %s is on %s, where a database can be damaged (no reliable locks or shared memory): "+
+		"keep the content there and put the database on a local disk with database.path, such as database.path: /var/lib/berth/berth.db", cfg.Data, facts.Type)
+}
+
+func deletion(cfg config.Config) registry.Deletion {
+	if cfg.Delete.Enabled {
+		return registry.DeletionOn
+	}
+	return registry.DeletionOff
+}
+
+// open returns the registry as a client may use it.
+func (s *Server) open(p auth.Principal) registry.Service {
+	return guard.New(s.core.As(p.Name), p, s.login.policy)
+}
+
+// ServeHTTP serves the registry's clients: the distribution API under /v2/, a
+// page for people at /, and /healthz and /readyz.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.clients.ServeHTTP(w, r) }
+
+// Admin returns the handler of the distribution API for the registry's operator,
+// who needs no log-in and may do everything. It must only be reachable by the
+// operator.
+func (s *Server) Admin() http.Handler { return s.admin }
+
+// Close writes what has to be kept, and gives up the data directory. Requests
+// that are still running fail.
+func (s *Server) Close() error { return s.closers.close(context.Background()) }
