@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"berth/internal/blob"
 	"berth/internal/meta"
@@ -148,22 +149,17 @@ func raceCommit(f *fixture) {
 	}
 }
 
-// racePush pushes images while the collector takes everything that nothing
-// needs at once. Whatever was accepted must be whole: a part that was collected
-// before must make the put fail.
+// racePush pushes images while the collector takes, at once, what nothing needs
+// yet. Whatever was accepted must be whole: a part that was collected before
+// must make the put fail.
 func racePush(f *fixture) {
-	done := make(chan struct{})
+	pushed := make(chan struct{}, 1) // the collector does a step for a push, or nothing would ever get done
 	var collector sync.WaitGroup
+	var refused atomic.Int64
 	collector.Go(func() {
-		for {
-			select {
-			case <-done:
-				return
-			default:
-				if _, _, err := f.CollectBlobs(f.ctx, 10); err != nil {
-					f.Errorf("collect: %v", err)
-					return
-				}
+		for range pushed {
+			if _, _, err := f.CollectBlobs(f.ctx, 1); err != nil {
+				f.Errorf("collect: %v", err)
 			}
 		}
 	})
@@ -172,25 +168,34 @@ func racePush(f *fixture) {
 		for k := range 10 {
 			parts := []string{fmt.Sprint(i, "-", k), "shared"}
 			m := f.manifest(shape{parts: parts})
-			for {
-				for _, s := range parts {
-					if err := f.step(0, a, a, s, m); err == nil {
-						continue
-					}
-					f.push(a, s)
-				}
-				res, err := f.PutManifest(f.ctx, meta.ManifestPut{Repo: a, Digest: digest(m), Manifest: m})
-				if asMissing(err) != nil {
-					continue // as a client would: push it again
-				}
-				if err != nil || len(res.Dangling) > 0 {
-					f.Errorf("put: %v, dangling %v", err, res.Dangling)
-				}
-				f.wholeOrGone(a, m)
-				break
+			for !f.tryImage(a, m, parts, pushed) {
+				refused.Add(1) // as a client would: push it again
 			}
+			f.wholeOrGone(a, m)
 		}
 	})
-	close(done)
+	close(pushed)
 	collector.Wait()
+	f.Logf("%d puts were refused because a part was collected", refused.Load())
+}
+
+// tryImage pushes an image as a client does, and reports whether it was taken.
+func (f *fixture) tryImage(repo oci.Repo, m oci.Manifest, parts []string, pushed chan<- struct{}) bool {
+	for _, s := range parts {
+		if err := f.step(0, repo, repo, s, m); err != nil {
+			f.Errorf("push: %v", err)
+		}
+		select {
+		case pushed <- struct{}{}:
+		default:
+		}
+	}
+	res, err := f.PutManifest(f.ctx, meta.ManifestPut{Repo: repo, Digest: digest(m), Manifest: m})
+	if asMissing(err) != nil {
+		return false
+	}
+	if err != nil || len(res.Dangling) > 0 {
+		f.Errorf("put: %v, dangling %v", err, res.Dangling)
+	}
+	return true
 }

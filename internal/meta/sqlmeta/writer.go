@@ -54,7 +54,7 @@ type job struct {
 	kind  kind
 	run   mutation
 	err   error
-	leads bool          // set before wake: it must lead now
+	leads bool          // set before wake: its caller must lead now
 	wake  chan struct{} // receives one value: answered, or leads
 }
 
@@ -73,19 +73,21 @@ func (w *writer) do(ctx context.Context, k kind, run mutation) error {
 		w.mu.Unlock()
 		return errClosed
 	}
-	j.leads = !w.busy
+	first := !w.busy
 	w.busy = true
 	w.waiting = append(w.waiting, j)
 	w.mu.Unlock()
-	if !j.leads {
-		select {
-		case <-j.wake:
-		case <-ctx.Done():
-			if w.withdraw(j) {
-				return ctx.Err()
-			}
-			<-j.wake
+	if first {
+		w.lead()
+		return j.err
+	}
+	select {
+	case <-j.wake:
+	case <-ctx.Done():
+		if w.withdraw(j) {
+			return ctx.Err()
 		}
+		<-j.wake
 	}
 	if j.leads {
 		w.lead()
