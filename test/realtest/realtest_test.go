@@ -115,3 +115,34 @@ func TestLog(t *testing.T) {
 		t.Errorf("the last line is %q", got)
 	}
 }
+
+// TestRegistry walks through the life of a server: what a client pushed is there
+// after it was stopped and after it was killed.
+func TestRegistry(t *testing.T) {
+	reg := Start(t, Options{Env: []string{"BERTH_LOG_LEVEL=debug"}})
+	docker := Docker(t)
+	image := docker.Build(reg.Addr+"/app:v1", Image{})
+	docker.Run("push", image)
+	if _, peak := reg.Memory(); peak == 0 {
+		t.Error("the server has no memory")
+	}
+	for _, restart := range []func(){reg.Restart, func() { reg.Kill(); reg.Restart() }} {
+		restart()
+		docker.Run("image", "rm", image)
+		docker.Run("pull", image)
+	}
+	if !reg.Log.Has("PUT", "/v2/app/manifests/v1", 201) {
+		t.Errorf("the push is not in the log:\n%s", reg.Log.Tail(20))
+	}
+	reg.Stop()
+	if reg.Running() {
+		t.Error("the server runs after Stop")
+	}
+	if len(reg.Log.Entries()) == 0 {
+		t.Errorf("no JSON in the log:\n%s", reg.Log)
+	}
+	failing := Start(t, Options{Args: []string{"--no-such-flag"}, Unready: true})
+	if err := failing.Wait(); err == nil || !failing.Log.Contains("no-such-flag") {
+		t.Errorf("a flag that does not exist: %v\n%s", err, failing.Log)
+	}
+}
