@@ -21,6 +21,7 @@ type fake struct {
 	mu      sync.Mutex
 	repos   map[oci.Repo]*fakeRepo
 	uploads map[meta.UploadID]*fakeUpload
+	started int                   // uploads
 	fail    func(op string) error // what an operation returns instead
 }
 
@@ -126,7 +127,8 @@ func (f fakeUser) StartUpload(_ context.Context, repo oci.Repo, a oci.Algorithm)
 	if err != nil {
 		return nil, err
 	}
-	u := &fakeUpload{f: f, repo: repo, id: meta.UploadID(fmt.Sprintf("upload-%d", len(f.uploads)+1)), algorithm: a}
+	f.started++
+	u := &fakeUpload{f: f, repo: repo, id: meta.UploadID(fmt.Sprintf("upload-%d", f.started)), algorithm: a}
 	f.uploads[u.id] = u
 	return u, nil
 }

@@ -34,8 +34,8 @@ type Handler struct {
 	// *auth.DeniedError.
 	Open func(auth.Principal) registry.Service
 
-	// Policy says who may enter, and limits what tokens are made for. It is not
-	// what protects the content: Open is.
+	// Policy says who may enter, and what tokens are made for. Requests are held
+	// against it early, too, but it is not what protects the content: Open is.
 	Policy auth.Policy
 
 	// Tokens, if it is set, makes the challenge Bearer instead of Basic. Docker
@@ -148,7 +148,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
 	if c.id, err = h.identify(r, c.route); err != nil {
 		return err
 	}
-	if err := h.checkGrant(c); err != nil {
+	if err := h.admit(c); err != nil {
 		return err
 	}
 	c.svc = h.Open(c.id.who)

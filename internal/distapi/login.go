@@ -111,18 +111,18 @@ func access(rt route.Route) auth.Access {
 	return auth.Access{}
 }
 
-// checkGrant holds a token to what it was made for. Whether its holder may do
-// that still, or ever, is for the policy to say.
-func (h *Handler) checkGrant(c *call) error {
-	if c.id.claims == nil || c.route.Kind == route.Ping {
-		return nil
-	}
-	need := access(c.route)
-	if c.route.Kind == route.Catalog && c.id.claims.Grants.Catalog || c.id.claims.Grants.Allows(need) {
-		return nil
-	}
-	if !c.id.who.Anonymous() && need != (auth.Access{}) && !h.Policy.Allows(c.id.who, need) {
+// admit asks the policy, before a byte of the body has been read, what the
+// Service will ask it again. And it holds a token to what it was made for.
+func (h *Handler) admit(c *call) error {
+	need, claims := access(c.route), c.id.claims
+	scoped := need != (auth.Access{})
+	switch {
+	case scoped && !h.Policy.Allows(c.id.who, need) && (claims == nil || !c.id.who.Anonymous()):
 		return &auth.DeniedError{Principal: c.id.who, Access: need}
+	case claims == nil, c.route.Kind == route.Ping,
+		c.route.Kind == route.Catalog && claims.Grants.Catalog,
+		scoped && claims.Grants.Allows(need):
+		return nil
 	}
 	return &challengeError{problem: "insufficient_scope", access: need, kind: c.route.Kind}
 }

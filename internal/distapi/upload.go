@@ -18,14 +18,14 @@ import (
 func (h *Handler) uploadStart(w http.ResponseWriter, r *http.Request, c *call) error {
 	rt := c.route
 	if !rt.Mount.IsZero() {
-		m := registry.Mount{From: rt.From, To: rt.Repo, Digest: rt.Mount, Readable: h.readable(c)}
-		switch err := c.svc.MountBlob(r.Context(), m); {
-		case err == nil:
+		err := h.mount(r, c)
+		if err == nil {
 			h.created(w, blobRoute(rt.Repo, rt.Mount), rt.Mount)
 			return nil
-		case !unmountable(err):
-			return err
 		}
+		if code := oci.CodeOf(err); code != oci.BlobUnknown && code != oci.NameUnknown {
+			return err
+		} // else the client is to upload it
 	}
 	up, err := c.svc.StartUpload(r.Context(), rt.Repo, announced(rt))
 	if err != nil {
@@ -39,10 +39,14 @@ func (h *Handler) uploadStart(w http.ResponseWriter, r *http.Request, c *call) e
 	return nil
 }
 
-// unmountable reports whether the client is to upload the blob then.
-func unmountable(err error) bool {
-	code := oci.CodeOf(err)
-	return code == oci.BlobUnknown || code == oci.NameUnknown
+// mount takes a blob from where the caller may read it. Everything else is as
+// if it were not there: clients give up on a refusal.
+func (h *Handler) mount(r *http.Request, c *call) error {
+	m := registry.Mount{From: c.route.From, To: c.route.Repo, Digest: c.route.Mount, Readable: h.readable(c)}
+	if !m.From.IsZero() && !m.Readable(m.From) {
+		return &oci.Error{Code: oci.BlobUnknown}
+	}
+	return c.svc.MountBlob(r.Context(), m)
 }
 
 // announced returns the algorithm that the digest of an upload will have.

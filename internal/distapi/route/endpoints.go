@@ -73,7 +73,7 @@ var endpoints = [...]Endpoint{
 	Ping: {Name: "ping", Method: "GET", Pattern: "/v2/", Success: "200", shape: pingShape,
 		Does: "Says that this is a registry. Clients begin here, and learn how to log in."},
 	TokenGet: {Name: "token-get", Method: "GET", Pattern: "/v2/token", Params: []string{"service", "scope", "account"}, Success: "200", shape: tokenShape,
-		Does: "Gives a short-lived token for the scopes that the user may have, to whoever needs none too. Only where the anonymous may pull."},
+		Does: "Gives a short-lived token for those of the scopes that the user may have, or the anonymous without log-in. Only where the anonymous may pull."},
 	TokenPost: {Name: "token-post", Method: "POST", Pattern: "/v2/token", Success: "200", shape: tokenShape,
 		Does: "The same with a form: grant_type=password, username, password, service, scope."},
 	Catalog: {Name: "catalog", Method: "GET", Pattern: "/v2/_catalog", Params: []string{"n", "last"}, Success: "200", shape: catalogShape,

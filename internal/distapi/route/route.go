@@ -101,7 +101,9 @@ func (rt Route) path() string {
 		return base + "/manifests/" + rt.Ref.String()
 	case blobShape:
 		return base + "/blobs/" + rt.Digest.String()
-	case uploadsShape, uploadShape:
+	case uploadsShape:
+		return base + "/blobs/uploads/"
+	case uploadShape:
 		return base + "/blobs/uploads/" + string(rt.Upload)
 	}
 	return "/v2/"
