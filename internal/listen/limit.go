@@ -10,10 +10,6 @@ import (
 	"time"
 )
 
-// busyAfter is how long a connection waits for a place before it is told that
-// there is none.
-const busyAfter = 10 * time.Second
-
 // placesFor returns how many connections may be open at once when asked names
 // no number. Each needs a file descriptor and mostly a second one for a blob;
 // the database, logs and listeners need theirs as well.
@@ -36,6 +32,7 @@ func placesFor(asked int) int {
 // no place left, the connection that idles longest loses its own.
 type limiter struct {
 	places chan struct{} // holds one element per open connection
+	queue  time.Duration // how long a connection waits for a place
 
 	mu      sync.Mutex
 	waiting int
@@ -43,12 +40,12 @@ type limiter struct {
 	at      map[*conn]*list.Element
 }
 
-func newLimiter(n int) *limiter {
-	return &limiter{places: make(chan struct{}, n), idle: list.New(), at: map[*conn]*list.Element{}}
+func newLimiter(n int, queue time.Duration) *limiter {
+	return &limiter{places: make(chan struct{}, n), queue: queue, idle: list.New(), at: map[*conn]*list.Element{}}
 }
 
-// enter takes a place and reports false if there was none for busyAfter, or
-// when done is closed.
+// enter takes a place and reports false if there was none for the time of
+// the queue, or when done is closed.
 func (l *limiter) enter(done <-chan struct{}) bool {
 	select {
 	case l.places <- struct{}{}:
@@ -64,7 +61,7 @@ func (l *limiter) enter(done <-chan struct{}) bool {
 		l.mu.Unlock()
 	}()
 	l.closeIdle()
-	t := time.NewTimer(busyAfter)
+	t := time.NewTimer(l.queue)
 	defer t.Stop()
 	select {
 	case l.places <- struct{}{}:

@@ -27,6 +27,7 @@ type ServerOptions struct {
 	MaxHeaderBytes    int           // 64 KiB
 	MaxStreams        int           // per HTTP/2 connection: 100
 	MaxConns          int           // at once, over all listeners: from the limit of open files
+	QueueTime         time.Duration // for which one more waits for a place before it is answered 503: 10 s
 
 	// A body must bring something every BodyStall (60 s) and, after the first
 	// BodyStall, BodyRate bytes per second (1024) on the whole.
@@ -84,7 +85,7 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, 30*time.Second)
 	s := &Server{
 		opts:  o,
-		limit: newLimiter(placesFor(o.MaxConns)),
+		limit: newLimiter(placesFor(o.MaxConns), cmp.Or(o.QueueTime, 10*time.Second)),
 		body:  pace{stall: cmp.Or(o.BodyStall, 60*time.Second), rate: cmp.Or(o.BodyRate, 1024)},
 		write: pace{stall: cmp.Or(o.WriteStall, 60*time.Second), rate: cmp.Or(o.WriteRate, 1024)},
 	}

@@ -1,0 +1,7 @@
+//go:build !windows
+
+package listen
+
+import "syscall"
+
+const outOfFiles = syscall.EMFILE
