@@ -16,7 +16,8 @@ import (
 	"berth/internal/oci"
 )
 
-// TestScripts runs testdata/*.txtar: requests and what comes back.
+// TestScripts runs testdata/*.txtar, requests and what comes back, over the
+// fake and over the real Core, so that neither has ways of its own.
 //
 // The comment of an archive is the script, its files are what the script sends
 // (without the last newline). Lines of a script:
@@ -41,26 +42,30 @@ func TestScripts(t *testing.T) {
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
+	benches := map[string]func(testing.TB, string) *bench{"fake": newBench, "core": newCoreBench}
 	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := script{T: t, vars: map[string]string{}, files: map[string]string{}}
-			s.run(strings.ReplaceAll(string(text), "\r\n", "\n"))
-		})
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for over, bench := range benches {
+			t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar")+"/"+over, func(t *testing.T) {
+				s := script{T: t, newBench: bench, vars: map[string]string{}, files: map[string]string{}}
+				s.run(strings.ReplaceAll(string(text), "\r\n", "\n"))
+			})
+		}
 	}
 }
 
 // A script is a script that is running.
 type script struct {
 	*testing.T
-	at    string // the line, for messages
-	bench *bench
-	auth  string // the Authorization header
-	vars  map[string]string
-	files map[string]string
+	newBench func(testing.TB, string) *bench
+	at       string // the line, for messages
+	bench    *bench
+	auth     string // the Authorization header
+	vars     map[string]string
+	files    map[string]string
 
 	request *scriptRequest
 	resp    *http.Response // nil until the request has been sent
@@ -82,7 +87,7 @@ func (s *script) run(text string) {
 		switch rest = s.expand(strings.TrimSpace(rest)); {
 		case verb == "" || strings.HasPrefix(verb, "#"):
 		case verb == "mode":
-			s.bench = newBench(s.T, rest)
+			s.bench = s.newBench(s.T, rest)
 		case verb == "as":
 			s.as(rest)
 		case verb == ">":
@@ -183,7 +188,7 @@ func (s *script) content(text string) string {
 // finish makes sure that no request is left without an answer.
 func (s *script) finish() {
 	if s.bench == nil {
-		s.bench = newBench(s.T, "open")
+		s.bench = s.newBench(s.T, "open")
 	}
 	if s.request != nil && s.resp == nil {
 		s.Fatalf("%s: nothing was expected of %s %s", s.at, s.request.method, s.request.target)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,9 @@ import (
 
 	"berth/internal/auth"
 	"berth/internal/auth/token"
+	"berth/internal/blob/memblob"
 	"berth/internal/guard"
+	"berth/internal/meta/sqlmeta"
 	"berth/internal/oci"
 	"berth/internal/registry"
 )
@@ -87,11 +90,34 @@ func (c *manualClock) Add(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// newBench returns a bench with one of three ways to log in: "open" has none,
-// "basic" wants a user for everything, "anonymous" lets the anonymous pull.
+// newBench returns a bench of a fake, with one of three ways to log in: "open"
+// has none, "basic" wants a user for everything, "anonymous" lets the anonymous
+// pull.
 func newBench(t testing.TB, mode string) *bench {
 	t.Helper()
 	f := newFake()
+	b := newBenchOf(t, mode, func(user string) registry.Service { return fakeUser{f, user} })
+	b.fake = f
+	return b
+}
+
+// newCoreBench returns a bench of the real thing, but for the disk under it.
+func newCoreBench(t testing.TB, mode string) *bench {
+	t.Helper()
+	db, err := sqlmeta.Open(t.Context(), sqlmeta.Options{Path: filepath.Join(t.TempDir(), "db"), Grace: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	core := registry.New(registry.Options{
+		Blobs: memblob.New(), Records: db, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Deletion: registry.DeletionOn, Grace: time.Hour,
+	})
+	b := newBenchOf(t, mode, func(user string) registry.Service { return core.As(user) })
+	t.Cleanup(func() { db.Close() })
+	return b
+}
+
+func newBenchOf(t testing.TB, mode string, open func(user string) registry.Service) *bench {
+	t.Helper()
 	clock := &manualClock{t: time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)}
 	h := &Handler{Policy: auth.AllowAll{}, Realm: `Berth "the" registry`, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	switch mode {
@@ -106,10 +132,10 @@ func newBench(t testing.TB, mode string) *bench {
 	default:
 		t.Fatalf("no mode %q", mode)
 	}
-	h.Open = func(p auth.Principal) registry.Service { return guard.New(fakeUser{f, p.Name}, p, h.Policy) }
+	h.Open = func(p auth.Principal) registry.Service { return guard.New(open(p.Name), p, h.Policy) }
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	return &bench{Handler: h, fake: f, url: srv.URL, now: clock}
+	return &bench{Handler: h, url: srv.URL, now: clock}
 }
 
 // send sends a request as it is written: target is not cleaned or escaped.
