@@ -88,11 +88,16 @@ func splitLine(line string) (name, stored string, blank bool, err error) {
 		return "", "", false, errNoColon
 	case name == "":
 		return "", "", false, errNoUser
-	case !utf8.ValidString(name), strings.ContainsFunc(name, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }):
+	case !userText(name):
 		return "", "", false, errUserText
 	}
 	stored, _, _ = strings.Cut(stored, ":")
 	return name, strings.TrimSpace(stored), false, nil
+}
+
+// userText reports whether name is UTF-8 without control characters.
+func userText(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError })
 }
 
 // maxNamed is how many lines a message names one by one.
