@@ -135,19 +135,19 @@ func (h *Handler) explainLogin(r *http.Request, c *call, err error) (problem, bo
 	p := problem{status: http.StatusUnauthorized, error: oci.Error{Code: oci.Unauthorized,
 		Message: "log-in is required: run docker login with the address of this registry"}}
 	if e, ok := errors.AsType[*challengeError](err); ok {
-		p.header("WWW-Authenticate", h.challenge(r, e.kind, e.access, e.problem))
+		p.header("WWW-Authenticate", h.challenge(r, e))
 		return p, true
 	}
 	if e, ok := errors.AsType[*auth.DeniedError](err); ok {
 		if e.Principal.Anonymous() && h.Auth != nil {
-			p.header("WWW-Authenticate", h.challenge(r, c.route.Kind, e.Access, ""))
+			p.header("WWW-Authenticate", h.challenge(r, &challengeError{kind: c.route.Kind, needs: []auth.Access{e.Access}}))
 			return p, true
 		}
 		return problem{status: http.StatusForbidden, error: oci.Error{Code: oci.Denied, Message: deniedMessage(e)}}, true
 	}
 	if e, ok := errors.AsType[*statusError](err); ok && e.status == http.StatusUnauthorized {
 		p.error = e.shown
-		p.header("WWW-Authenticate", h.challenge(r, c.route.Kind, access(c.route), ""))
+		p.header("WWW-Authenticate", h.challenge(r, &challengeError{kind: c.route.Kind, needs: []auth.Access{access(c.route)}}))
 		return p, true
 	}
 	return problem{}, false

@@ -88,7 +88,7 @@ func (h *Handler) verify(text string, rt route.Route) (identity, error) {
 		err = token.ErrInvalid
 	}
 	if err != nil {
-		return identity{}, &challengeError{problem: "invalid_token", access: access(rt), kind: rt.Kind}
+		return identity{}, &challengeError{problem: "invalid_token", kind: rt.Kind, needs: []auth.Access{access(rt)}}
 	}
 	return identity{who: c.Principal, claims: &c}, nil
 }
@@ -124,51 +124,53 @@ func (h *Handler) admit(c *call) error {
 		scoped && claims.Grants.Allows(need):
 		return nil
 	}
-	return &challengeError{problem: "insufficient_scope", access: need, kind: c.route.Kind}
+	return &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: []auth.Access{need}}
 }
 
 // readable reports whether the caller may pull from repo: what lists and mounts
 // are limited to.
 func (h *Handler) readable(c *call) func(oci.Repo) bool {
 	return func(repo oci.Repo) bool {
-		need := auth.Access{Repo: repo, Action: auth.Pull}
-		if c.id.claims != nil && c.route.Kind != route.Catalog && !c.id.claims.Grants.Allows(need) {
-			return false
-		}
-		return h.Policy.Allows(c.id.who, need)
+		return h.Policy.Allows(c.id.who, auth.Access{Repo: repo, Action: auth.Pull})
 	}
 }
 
 // A challengeError asks for a token, or another one.
 type challengeError struct {
 	problem string // as in RFC 6750, section 3.1
-	access  auth.Access
 	kind    route.Kind
+	needs   []auth.Access // what the token must be for; the zero Access is nothing
 }
 
 func (e *challengeError) Error() string { return "token: " + e.problem }
 
-// challenge returns the WWW-Authenticate header for a request of kind k that
-// needs a. problem says what is wrong with the token that came, if one did.
-func (h *Handler) challenge(r *http.Request, k route.Kind, a auth.Access, problem string) string {
+// challenge returns the WWW-Authenticate header that says what e does. Without
+// a problem no token came.
+func (h *Handler) challenge(r *http.Request, e *challengeError) string {
 	base := h.ExternalURL
 	if base == "" {
 		if p := h.peer(r); validHost(p.Host) {
 			base = p.Scheme + "://" + p.Host
 		}
 	}
-	if h.Tokens == nil || base == "" || isToken(k) {
+	if h.Tokens == nil || base == "" || isToken(e.kind) {
 		return "Basic realm=" + quoted(h.Realm)
 	}
 	text := "Bearer realm=" + quoted(base+route.Route{Kind: route.TokenGet}.String()) + ",service=" + quoted(token.Service)
-	switch {
-	case a != (auth.Access{}):
-		text += ",scope=" + quoted(token.Scope(a))
-	case k == route.Catalog:
-		text += `,scope="registry:catalog:*"`
+	var scopes []string
+	for _, a := range e.needs {
+		if a != (auth.Access{}) {
+			scopes = append(scopes, token.Scope(a))
+		}
 	}
-	if problem != "" {
-		text += ",error=" + quoted(problem)
+	if e.kind == route.Catalog {
+		scopes = append(scopes, token.CatalogScope)
+	}
+	if len(scopes) > 0 {
+		text += ",scope=" + quoted(strings.Join(scopes, " "))
+	}
+	if e.problem != "" {
+		text += ",error=" + quoted(e.problem)
 	}
 	return text
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"berth/internal/auth"
 	"berth/internal/distapi/route"
 	"berth/internal/meta"
 	"berth/internal/oci"
@@ -40,11 +41,17 @@ func (h *Handler) uploadStart(w http.ResponseWriter, r *http.Request, c *call) e
 }
 
 // mount takes a blob from where the caller may read it. Everything else is as
-// if it were not there: clients give up on a refusal.
+// if it were not there, since clients give up on a refusal. But where only the
+// token is too small, a client can get a larger one.
 func (h *Handler) mount(r *http.Request, c *call) error {
 	m := registry.Mount{From: c.route.From, To: c.route.Repo, Digest: c.route.Mount, Readable: h.readable(c)}
-	if !m.From.IsZero() && !m.Readable(m.From) {
+	source := auth.Access{Repo: m.From, Action: auth.Pull}
+	switch {
+	case m.From.IsZero(): // there is no scope to ask for
+	case !m.Readable(m.From):
 		return &oci.Error{Code: oci.BlobUnknown}
+	case c.id.claims != nil && !c.id.claims.Grants.Allows(source):
+		return &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: []auth.Access{access(c.route), source}}
 	}
 	return c.svc.MountBlob(r.Context(), m)
 }

@@ -51,7 +51,7 @@ func Grant(scopes []string, p auth.Principal, policy auth.Policy) (Grants, error
 // stands before the first colon, the actions behind the last one, and a name
 // may hold colons, though none that is a repository of ours does.
 func (g *Grants) add(scope string, p auth.Principal, policy auth.Policy) {
-	if scope == "registry:catalog:*" {
+	if scope == CatalogScope {
 		g.Catalog = true // what the list shows is for the policy to say
 		return
 	}
@@ -97,6 +97,9 @@ func (g *Grants) grant(a auth.Access) {
 	}
 	g.Repos = append(g.Repos, RepoGrant{Repo: a.Repo, Actions: []auth.Action{a.Action}})
 }
+
+// CatalogScope is the scope to ask for to list repositories.
+const CatalogScope = "registry:catalog:*"
 
 // Scope returns the scope to ask for when a is needed, as it stands in a
 // challenge. Whoever pushes will read what is there already, too.

@@ -134,8 +134,7 @@ func kindOf(s shape, method string) (kind Kind, allow string) {
 	if method == "HEAD" {
 		method = "GET"
 	}
-	for k := range endpoints {
-		e := &endpoints[k]
+	for k, e := range endpoints {
 		if e.shape != s {
 			continue
 		}
