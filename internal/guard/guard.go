@@ -42,7 +42,13 @@ func (g *Guard) check(repo oci.Repo, action auth.Action) error {
 	return &auth.DeniedError{Principal: g.who, Access: a}
 }
 
-func (g *Guard) readable(repo oci.Repo) bool { return g.check(repo, auth.Pull) == nil }
+// and returns which repositories may be pulled from and are readable for the
+// caller, too; nil means all.
+func (g *Guard) and(readable func(oci.Repo) bool) func(oci.Repo) bool {
+	return func(repo oci.Repo) bool {
+		return g.check(repo, auth.Pull) == nil && (readable == nil || readable(repo))
+	}
+}
 
 // Blob needs pull.
 func (g *Guard) Blob(ctx context.Context, repo oci.Repo, d oci.Digest) (*registry.Blob, error) {
@@ -67,7 +73,7 @@ func (g *Guard) MountBlob(ctx context.Context, m registry.Mount) error {
 	if err := g.check(m.To, auth.Push); err != nil {
 		return err
 	}
-	m.Readable = g.readable
+	m.Readable = g.and(m.Readable)
 	return g.svc.MountBlob(ctx, m)
 }
 
@@ -125,9 +131,7 @@ func (g *Guard) Repos(ctx context.Context, p registry.Page, readable func(oci.Re
 	if !g.policy.Enters(g.who) {
 		return registry.List[oci.Repo]{}, &auth.DeniedError{Principal: g.who}
 	}
-	return g.svc.Repos(ctx, p, func(repo oci.Repo) bool {
-		return g.readable(repo) && (readable == nil || readable(repo))
-	})
+	return g.svc.Repos(ctx, p, g.and(readable))
 }
 
 // Tags needs pull.

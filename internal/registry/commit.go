@@ -24,6 +24,9 @@ func (u *upload) Commit(ctx context.Context, d oci.Digest) error {
 		return err
 	}
 	defer t.release()
+	if err := t.hold(); err != nil {
+		return err
+	}
 	if done, err := u.commitKnown(ctx, d); done || err != nil {
 		return err
 	}
@@ -37,7 +40,7 @@ func (u *upload) Commit(ctx context.Context, d oci.Digest) error {
 	}
 	key, err := a.w.Commit(ctx, d)
 	if err != nil {
-		return u.giveUpIfFull(ctx, fmt.Errorf("commit blob %s: %w", d, err))
+		return u.giveUpIfFull(ctx, t, fmt.Errorf("commit blob %s: %w", d, err))
 	}
 	if _, err := u.c.Records.CommitUpload(ctx, u.rec, meta.Blob{Digest: d, Key: key, Size: a.size}); err != nil {
 		return uploadGone(err, u.rec.ID)
@@ -52,14 +55,8 @@ func (u *upload) Commit(ctx context.Context, d oci.Digest) error {
 // commitKnown is the short way for content that is stored already: the bytes
 // that came are compared by their hash, and dropped.
 func (u *upload) commitKnown(ctx context.Context, d oci.Digest) (bool, error) {
-	if !u.s.trusted() || u.rec.Algorithm != d.Algorithm() {
-		return false, nil
-	}
-	known, err := u.c.Records.FindContent(ctx, d)
-	if errors.Is(err, meta.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
+	known, err := u.c.stored(ctx, d)
+	if err != nil || !known || !u.s.trusted() || u.rec.Algorithm != d.Algorithm() {
 		return false, err
 	}
 	h, err := restoreHash(u.rec)
@@ -68,9 +65,6 @@ func (u *upload) commitKnown(ctx context.Context, d oci.Digest) (bool, error) {
 	}
 	if has := u.rec.Algorithm.Digest(h); has != d {
 		return false, u.drop(ctx, digestInvalid(d, has))
-	}
-	if !u.c.healthy(ctx, known) {
-		return false, nil
 	}
 	_, err = u.c.Records.CommitUpload(ctx, u.rec, meta.Blob{Digest: d, Size: u.rec.Size})
 	if errors.Is(err, meta.ErrConflict) {
@@ -84,6 +78,35 @@ func (u *upload) commitKnown(ctx context.Context, d oci.Digest) (bool, error) {
 		u.c.Log.Warn("delete the bytes of an upload; the next start will", "upload", string(u.rec.ID), "error", err)
 	}
 	return true, nil
+}
+
+// stored reports whether d is stored, and sound by its size. If it is not sound
+// that is recorded, so that what is being committed takes its place. An error
+// says that neither is sure: the record would prefer what may be broken.
+func (c *Core) stored(ctx context.Context, d oci.Digest) (bool, error) {
+	known, err := c.Records.FindContent(ctx, d)
+	if errors.Is(err, meta.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || known.Damaged {
+		return false, err
+	}
+	b, err := c.openBlob(ctx, known)
+	if err == nil {
+		b.Close()
+		return true, nil
+	}
+	if oci.CodeOf(err) != oci.BlobUnknown {
+		return false, err
+	}
+	again, err := c.Records.FindContent(ctx, d)
+	if errors.Is(err, meta.ErrNotFound) {
+		return false, nil
+	}
+	if err == nil && again == known {
+		err = fmt.Errorf("blob %s is broken, and that could not be recorded", d)
+	}
+	return false, err
 }
 
 // verify compares the content with d. The hash that ran along is believed if it

@@ -145,16 +145,23 @@ func (c *Core) healthy(ctx context.Context, rec meta.Blob) bool {
 
 // Manifest implements Puller.
 func (c *Core) Manifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.Manifest, error) {
-	m, err := c.Records.FindManifest(ctx, repo, ref)
+	m, err := c.findManifest(ctx, repo, ref)
 	if errors.Is(err, meta.ErrNotFound) {
 		return meta.Manifest{}, c.manifestUnknown(ctx, repo, ref)
 	}
+	return m, err
+}
+
+// findManifest finds a manifest whose bytes are what its digest says. A damaged
+// one is as if it were not there: meta.ErrNotFound.
+func (c *Core) findManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.Manifest, error) {
+	m, err := c.Records.FindManifest(ctx, repo, ref)
 	if err != nil {
 		return meta.Manifest{}, err
 	}
 	if m.Digest.Algorithm().FromBytes(m.Body) != m.Digest {
 		c.Log.Error("a stored manifest is damaged; push it again to heal it", "repository", repo.String(), "digest", m.Digest.String())
-		return meta.Manifest{}, c.manifestUnknown(ctx, repo, ref)
+		return meta.Manifest{}, meta.ErrNotFound
 	}
 	return m, nil
 }

@@ -73,7 +73,7 @@ func (c *Core) Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest,
 // subject where a registry has no referrers API, as data taken over from such a
 // registry does. What it lists and the repository doesn't have is left out.
 func (c *Core) fallbackReferrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType, after string) ([]oci.Descriptor, error) {
-	m, err := c.Records.FindManifest(ctx, repo, oci.Ref{Tag: subject.FallbackTag()})
+	m, err := c.findManifest(ctx, repo, oci.Ref{Tag: subject.FallbackTag()})
 	if errors.Is(err, meta.ErrNotFound) || err == nil && m.MediaType != oci.MediaTypeIndex {
 		return nil, nil
 	}
@@ -89,7 +89,7 @@ func (c *Core) fallbackReferrers(ctx context.Context, repo oci.Repo, subject oci
 		if d.Digest.String() <= after || artifactType != "" && d.ArtifactType != artifactType {
 			continue
 		}
-		_, err := c.Records.FindManifest(ctx, repo, oci.Ref{Digest: d.Digest})
+		_, err := c.findManifest(ctx, repo, oci.Ref{Digest: d.Digest})
 		if errors.Is(err, meta.ErrNotFound) {
 			continue
 		}

@@ -34,8 +34,12 @@ type session struct {
 type turn struct {
 	s         *session
 	recorded  int64 // the offset where another one may take over
+	held      bool  // nobody may: see hold
 	interrupt func()
 }
+
+// ending is the offset of whoever wants to end a session, wherever it is.
+const ending = -2
 
 // begin adds a new session, which nobody has written to.
 func (ss *sessions) begin(id meta.UploadID, now time.Time) {
@@ -76,8 +80,12 @@ func (ss *sessions) forget(before time.Time) {
 	}
 }
 
+// idle reports whether nobody is writing. It does not wait: whoever holds the
+// lock is writing, and may be about to end the session.
 func (s *session) idle() bool {
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return false
+	}
 	defer s.mu.Unlock()
 	return s.writer == nil
 }
@@ -85,12 +93,13 @@ func (s *session) idle() bool {
 // take gives the right to write to a caller that wants to write at offset. If
 // somebody else has it, only a caller at just the recorded offset gets it: that
 // one can't have been told of it by anything but the server, after its own
-// connection was lost. ok is false for all others, with the recorded offset.
+// connection was lost. So does one that is ending the session. ok is false for
+// all others, with the recorded offset.
 func (s *session) take(offset, recorded int64, interrupt func()) (t *turn, at int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.writer; old != nil {
-		if offset != old.recorded {
+		if old.held || offset != old.recorded && offset != ending {
 			return nil, old.recorded, false
 		}
 		s.continuous = false
@@ -109,6 +118,13 @@ func (t *turn) do(f func() error) error {
 		return errTakenOver
 	}
 	return f()
+}
+
+// hold keeps others from taking over until release: a commit is not to be
+// disturbed between its object and its record, or the one would be taken back
+// while the other is written.
+func (t *turn) hold() error {
+	return t.do(func() error { t.held = true; return nil })
 }
 
 // release gives the right back, if t still has it.

@@ -94,7 +94,7 @@ func (u *upload) take(ctx context.Context, offset int64, interrupt func()) (*tur
 	if err := t.do(func() error { t.recorded = rec.Size; return nil }); err != nil {
 		return nil, err
 	}
-	if offset != Anywhere && offset != rec.Size {
+	if offset >= 0 && offset != rec.Size {
 		t.release()
 		return nil, &RangeError{ID: rec.ID, Size: rec.Size}
 	}
@@ -137,7 +137,7 @@ func (u *upload) open(ctx context.Context, t *turn) (*appender, error) {
 		if a.w != nil {
 			a.w.Close()
 		}
-		return nil, u.giveUpIfFull(ctx, err)
+		return nil, u.giveUpIfFull(ctx, t, err)
 	}
 	return a, nil
 }
@@ -188,11 +188,11 @@ func (a *appender) run(ctx context.Context, r io.Reader) error {
 		n, err := r.Read(*buf)
 		if n > 0 {
 			if werr := a.write(ctx, (*buf)[:n]); werr != nil {
-				return a.u.giveUpIfFull(ctx, werr)
+				return a.u.giveUpIfFull(ctx, a.t, werr)
 			}
 		}
 		if err == io.EOF {
-			return a.u.giveUpIfFull(ctx, a.checkpoint(ctx))
+			return a.u.giveUpIfFull(ctx, a.t, a.checkpoint(ctx))
 		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("read upload: %w", err), a.checkpoint(ctx))
@@ -248,18 +248,21 @@ func (a *appender) checkpoint(ctx context.Context) error {
 }
 
 // giveUpIfFull drops the upload if err says that there is no space: what it
-// holds is worth more to the others.
-func (u *upload) giveUpIfFull(ctx context.Context, err error) error {
+// holds is worth more to the others. If t was taken over, it is the other's.
+func (u *upload) giveUpIfFull(ctx context.Context, t *turn, err error) error {
 	if errors.Is(err, blob.ErrNoSpace) || errors.Is(err, meta.ErrNoSpace) {
-		return u.drop(context.WithoutCancel(ctx), err)
+		return t.do(func() error { return u.drop(context.WithoutCancel(ctx), err) })
 	}
 	return err
 }
 
-// drop ends the upload and returns why.
+// drop ends the upload and returns why. Only who has the turn may call it: bytes
+// that became a blob meanwhile must not be deleted.
 func (u *upload) drop(ctx context.Context, why error) error {
-	u.c.sessions.end(u.rec.ID)
-	if err := u.c.Records.DropUpload(ctx, u.rec); err != nil && !errors.Is(err, meta.ErrNoSpace) {
+	switch err := u.c.Records.DropUpload(ctx, u.rec); {
+	case err == nil:
+		u.c.sessions.end(u.rec.ID)
+	case !errors.Is(err, meta.ErrNoSpace):
 		return errors.Join(why, err)
 	}
 	if err := u.c.Blobs.Delete(ctx, u.rec.Key); err != nil {
@@ -268,5 +271,13 @@ func (u *upload) drop(ctx context.Context, why error) error {
 	return why
 }
 
-// Cancel implements Upload.
-func (u *upload) Cancel(ctx context.Context) error { return u.drop(ctx, nil) }
+// Cancel implements Upload. It takes over from an Append, but waits for no
+// Commit: that one gets its *RangeError.
+func (u *upload) Cancel(ctx context.Context) error {
+	t, err := u.take(ctx, ending, func() {})
+	if err != nil {
+		return err
+	}
+	defer t.release()
+	return t.do(func() error { return u.drop(ctx, nil) })
+}

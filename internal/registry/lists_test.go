@@ -1,0 +1,190 @@
+package registry_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"berth/internal/oci"
+	"berth/internal/registry"
+)
+
+// pages walks a list with pages of limit and checks that all but the last are
+// full.
+func pages[T any](t *testing.T, limit int, page func(registry.Page) (registry.List[T], error)) []T {
+	t.Helper()
+	var all []T
+	for p := (registry.Page{Limit: limit}); ; {
+		list, err := page(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, list.Items...)
+		if list.Next == "" {
+			return all
+		}
+		if len(list.Items) != limit {
+			t.Errorf("a page that isn't the last has %d items, want %d", len(list.Items), limit)
+		}
+		if list.Next <= p.After {
+			t.Fatalf("the next page begins behind %q, this one behind %q", list.Next, p.After)
+		}
+		p.After = list.Next
+	}
+}
+
+// TestRepos is about a catalog of which a caller may see a part.
+func TestRepos(t *testing.T) {
+	e := newEnv(t)
+	var names []string
+	for i := range 12 {
+		name := fmt.Sprintf("r%02d", i)
+		names = append(names, name)
+		e.put(repo(t, name), e.image(repo(t, name), ""), "x")
+	}
+	e.push(repo(t, "r005"), randomBytes(1)) // without a manifest it isn't listed
+	for name, readable := range map[string]func(oci.Repo) bool{
+		"all":     nil,
+		"none":    func(oci.Repo) bool { return false },
+		"even":    func(r oci.Repo) bool { return strings.ContainsAny(r.String()[2:], "02468") },
+		"last":    func(r oci.Repo) bool { return r.String() == "r11" },
+		"first":   func(r oci.Repo) bool { return r.String() == "r00" },
+		"not one": func(r oci.Repo) bool { return r.String() != "r05" },
+	} {
+		var want []string
+		for _, s := range names {
+			if readable == nil || readable(repo(t, s)) {
+				want = append(want, s)
+			}
+		}
+		for limit := 1; limit <= 13; limit++ {
+			var got []string
+			for _, r := range pages(t, limit, func(p registry.Page) (registry.List[oci.Repo], error) {
+				return e.core.Repos(t.Context(), p, readable)
+			}) {
+				got = append(got, r.String())
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s in pages of %d: got %v, want %v", name, limit, got, want)
+			}
+		}
+	}
+	list, err := e.core.Repos(t.Context(), registry.Page{After: "r095", Limit: 2}, nil)
+	if err != nil || fmt.Sprint(list.Items) != "[r10 r11]" || list.Next != "" {
+		t.Errorf("behind a name that isn't there: got %v, %v", list, err)
+	}
+}
+
+func TestTags(t *testing.T) {
+	a := repo(t, "a")
+	e := newEnv(t)
+	want := []string{"0", "A", "Z", "_", "a", "a.1", "a1", "b"} // in byte order
+	e.put(a, e.image(a, ""), want...)
+	for limit := 1; limit <= len(want)+1; limit++ {
+		var got []string
+		for _, s := range pages(t, limit, func(p registry.Page) (registry.List[oci.Tag], error) { return e.core.Tags(t.Context(), a, p) }) {
+			got = append(got, s.String())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("in pages of %d: got %v, want %v", limit, got, want)
+		}
+	}
+}
+
+// wantReferrers checks the referrers of d in every page size up to limit.
+func (e *env) wantReferrers(r oci.Repo, d oci.Digest, artifactType string, limit int, want ...oci.Manifest) {
+	e.t.Helper()
+	var names []string
+	for _, m := range want {
+		names = append(names, child(m).Digest.String())
+	}
+	slices.Sort(names)
+	for ; limit > 0; limit-- {
+		var got []string
+		for _, d := range pages(e.t, limit, func(p registry.Page) (registry.List[oci.Descriptor], error) {
+			return e.core.Referrers(e.t.Context(), r, d, artifactType, p)
+		}) {
+			got = append(got, d.Digest.String())
+		}
+		if !slices.Equal(got, names) {
+			e.t.Errorf("referrers of type %q in pages of %d: got %v, want %v", artifactType, limit, got, names)
+		}
+	}
+}
+
+// TestReferrers is about the two places where referrers are found: in manifests
+// with a subject, and in the index that older clients keep under a tag.
+func TestReferrers(t *testing.T) {
+	const red, blue = "application/x.red", "application/x.blue"
+	a := repo(t, "a")
+	e := newEnv(t)
+	m := e.image(a, "subject")
+	subject := child(m)
+	d := e.put(a, m, "x")
+	var all, reds []oci.Manifest
+	var listed []oci.Descriptor // in the fallback index
+	for i := range 9 {
+		kind, s := red, &subject
+		if i%2 == 1 {
+			kind = blue
+		}
+		if i < 3 {
+			s = nil // only in the fallback index
+		}
+		r := doc{subject: s, artifactType: kind, note: fmt.Sprint(i)}.manifest(t)
+		e.put(a, r)
+		all = append(all, r)
+		if kind == red {
+			reds = append(reds, r)
+		}
+		if i < 6 { // three of them are in both
+			entry := child(r)
+			entry.ArtifactType = kind
+			listed = append(listed, entry)
+		}
+	}
+	absent := layer([]byte("not there"))
+	absent.MediaType, absent.ArtifactType = oci.MediaTypeImage, red
+	index := doc{mediaType: oci.MediaTypeIndex, manifests: append(listed, absent)}.manifest(t)
+	fallback := "sha256-" + d.Hex()
+	e.put(a, index, fallback)
+	e.put(repo(t, "b"), index, fallback) // another repository's says nothing
+
+	e.wantReferrers(a, d, "", 10, all...)
+	e.wantReferrers(a, d, red, 6, reds...)
+	e.wantReferrers(a, d, "application/x.green", 2)
+	e.wantReferrers(a, child(index).Digest, "", 2)
+	e.wantReferrers(repo(t, "b"), d, "", 2)
+	e.wantManifest(a, fallback, index)
+
+	// What is damaged is not listed, and lists nothing.
+	e.sql(`UPDATE manifests SET body = replace(body, 'note', 'nope') WHERE digest = ?`, child(all[0]).Digest.String())
+	e.wantReferrers(a, d, "", 10, all[1:]...)
+	e.sql(`UPDATE manifests SET body = replace(body, 'note', 'nope') WHERE digest = ?`, child(index).Digest.String())
+	e.wantReferrers(a, d, "", 10, all[3:]...)
+}
+
+// TestReferrerDescriptor is about what a list tells of a referrer.
+func TestReferrerDescriptor(t *testing.T) {
+	a := repo(t, "a")
+	e := newEnv(t)
+	subject := child(e.image(a, ""))
+	r := doc{subject: &subject, note: "hello"}.manifest(t) // the type is its config's
+	e.put(a, r)
+	list, err := e.core.Referrers(t.Context(), a, subject.Digest, "application/vnd.oci.empty.v1+json", registry.Page{Limit: 1})
+	want := r.Descriptor(child(r).Digest)
+	if err != nil || len(list.Items) != 1 || fmt.Sprint(list.Items[0]) != fmt.Sprint(want) {
+		t.Errorf("got %+v, %v, want %+v", list.Items, err, want)
+	}
+}
+
+// TestFallbackTagHoldsNoIndex holds that other uses of such a tag are no error.
+func TestFallbackTagHoldsNoIndex(t *testing.T) {
+	a := repo(t, "a")
+	e := newEnv(t)
+	m := e.image(a, "")
+	d := oci.SHA256.FromBytes(nil)
+	e.put(a, m, "sha256-"+d.Hex())
+	e.wantReferrers(a, d, "", 1)
+}
