@@ -7,10 +7,6 @@ import (
 	"time"
 )
 
-// drainLimit is how much of a body that nobody wants is read before the answer,
-// in bytes: as much as net/http itself reads.
-const drainLimit = 256 << 10
-
 // A bodyReader reads the body of a request and gives up on a client that sends
 // nothing for a while, or on the whole less than a certain rate. Only the time
 // spent waiting for the client counts, never what the server does in between.
@@ -28,7 +24,6 @@ type bodyReader struct {
 type guard interface {
 	begin(left time.Duration) // before it: it may take so long
 	end()                     // after it
-	done()                    // when no more will come
 }
 
 // Read reads from the client, within its limits of time.
@@ -40,16 +35,13 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	b.waited += time.Since(start)
 	b.got += int64(n)
 	b.guard.end()
-	if err == io.EOF {
-		b.guard.done()
-	}
 	return n, err
 }
 
 // A connGuard moves the read deadline of an HTTP/1 connection. It leaves it
 // standing between two reads, because net/http itself reads what is left of a
-// body before it answers; once the body has ended it has to go, as net/http
-// then waits in the background for the client to hang up.
+// body before it answers. Once the body has ended, net/http takes it away to
+// wait in the background for the client to hang up.
 type connGuard struct {
 	rc  *http.ResponseController
 	set time.Time
@@ -66,8 +58,7 @@ func (g *connGuard) begin(left time.Duration) {
 	_ = g.rc.SetReadDeadline(to) // not supported means a test's recorder
 }
 
-func (g *connGuard) end()  {}
-func (g *connGuard) done() { _ = g.rc.SetReadDeadline(time.Time{}) }
+func (g *connGuard) end() {}
 
 // A watchdog ends one stream of an HTTP/2 connection. Deadlines of streams fire
 // whether or not anybody waits, so they can't be left standing: the watchdog
@@ -106,8 +97,6 @@ func (g *watchdog) end() {
 	g.waiting = false
 	g.timer.Stop()
 }
-
-func (g *watchdog) done() {}
 
 // A streamWriter is the http.ResponseWriter of an HTTP/2 request. It ends the
 // stream of a client that doesn't open its window for what is written.
@@ -150,7 +139,9 @@ func (s *Server) paced(next http.Handler) http.Handler {
 			}
 			w = &streamWriter{ResponseWriter: w, guard: &watchdog{bite: rc.SetWriteDeadline}, stall: streamStall * s.write.stall}
 		case hasBody:
-			r = s.guardBody(rc, r)
+			g := &connGuard{rc: rc}
+			g.begin(s.body.stall) // also where the handler never reads
+			r = withBody(r, &bodyReader{ReadCloser: r.Body, pace: s.body, guard: g})
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -160,24 +151,6 @@ func (s *Server) paced(next http.Handler) http.Handler {
 // stand still. Behind a slow line megabytes wait in the kernel, and the streams
 // behind them move only when a third of that has gone.
 const streamStall = 20
-
-// guardBody puts the body of an HTTP/1 request under a deadline.
-//
-// The body of a GET or HEAD means nothing. It is taken off the line first: as
-// net/http would otherwise read it in the middle of the answer, under a
-// deadline that then ends the answer.
-func (s *Server) guardBody(rc *http.ResponseController, r *http.Request) *http.Request {
-	g := &connGuard{rc: rc}
-	b := &bodyReader{ReadCloser: r.Body, pace: s.body, guard: g}
-	g.begin(s.body.stall)
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return withBody(r, b)
-	}
-	if _, err := io.CopyN(io.Discard, b, drainLimit); err == nil {
-		return withBody(r, b) // larger: net/http closes the connection after the answer
-	}
-	return withBody(r, http.NoBody)
-}
 
 // withBody returns a copy of r with another body: net/http goes by the body in
 // the original.

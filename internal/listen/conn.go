@@ -136,6 +136,9 @@ func (c *conn) arm() error {
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if t.IsZero() && c.explicit.IsZero() {
+		return nil // net/http does so after every request
+	}
 	c.explicit, c.armed = t, time.Time{}
 	return c.Conn.SetWriteDeadline(t)
 }

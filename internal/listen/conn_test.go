@@ -7,12 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 )
 
 // connPair returns both ends of a TCP connection whose near end is a conn.
-// Its buffers are small, so that a peer that takes nothing is noticed soon.
 func connPair(t *testing.T, p pace) (near *conn, far *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -30,7 +30,6 @@ func connPair(t *testing.T, p pace) (near *conn, far *net.TCPConn) {
 		t.Fatal(err)
 	}
 	_ = far.SetReadBuffer(256 << 10)
-	_ = a.(*net.TCPConn).SetWriteBuffer(256 << 10)
 	near = &conn{Conn: a, pace: p, release: func() {}}
 	t.Cleanup(func() { _ = near.Close(); _ = far.Close() })
 	return near, far
@@ -121,13 +120,17 @@ func TestConnCutsWhoTakesNothing(t *testing.T) {
 	}
 }
 
-// TestConnKeepsWhoIsSlow has a peer that takes far longer than a step for what
-// is written in one go, but takes something in each.
+// TestConnKeepsWhoIsSlow has a peer that takes something in every step, while
+// the kernel, which has buffered megabytes, takes nothing for several.
 func TestConnKeepsWhoIsSlow(t *testing.T) {
-	f, content := bigFile(t, 3<<20)
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows does not tell what the peer has acknowledged")
+	}
+	f, content := bigFile(t, 10<<20)
 	for name, write := range writers(f, content) {
 		t.Run(name, func(t *testing.T) {
-			near, far := connPair(t, pace{stall: 250 * time.Millisecond, rate: 1024})
+			t.Parallel()
+			near, far := connPair(t, pace{stall: 100 * time.Millisecond, rate: 1024})
 			got := make(chan []byte)
 			go func() {
 				var all bytes.Buffer
