@@ -140,14 +140,14 @@ func (h *Handler) explainLogin(r *http.Request, c *call, err error) (problem, bo
 	}
 	if e, ok := errors.AsType[*auth.DeniedError](err); ok {
 		if e.Principal.Anonymous() && h.Auth != nil {
-			p.header("WWW-Authenticate", h.challenge(r, &challengeError{kind: c.route.Kind, needs: needs(c.route)}))
+			p.header("WWW-Authenticate", h.challenge(r, &challengeError{kind: c.route.Kind, needs: tokenNeeds(c.route)}))
 			return p, true
 		}
 		return problem{status: http.StatusForbidden, error: oci.Error{Code: oci.Denied, Message: deniedMessage(e)}}, true
 	}
 	if e, ok := errors.AsType[*statusError](err); ok && e.status == http.StatusUnauthorized {
 		p.error = e.shown
-		p.header("WWW-Authenticate", h.challenge(r, &challengeError{kind: c.route.Kind, needs: needs(c.route)}))
+		p.header("WWW-Authenticate", h.challenge(r, &challengeError{kind: c.route.Kind, needs: tokenNeeds(c.route)}))
 		return p, true
 	}
 	return problem{}, false

@@ -88,7 +88,7 @@ func (h *Handler) verify(text string, rt route.Route) (identity, error) {
 		err = token.ErrInvalid
 	}
 	if err != nil {
-		return identity{}, &challengeError{problem: "invalid_token", kind: rt.Kind, needs: needs(rt)}
+		return identity{}, &challengeError{problem: "invalid_token", kind: rt.Kind, needs: tokenNeeds(rt)}
 	}
 	return identity{who: c.Principal, claims: &c}, nil
 }
@@ -111,10 +111,10 @@ func access(rt route.Route) auth.Access {
 	return auth.Access{}
 }
 
-// needs returns what the token of a request must be for: access, and for a mount
+// tokenNeeds returns what the token of a request must be for: access, and for a mount
 // its source. It stands in the first challenge already, because some clients
 // don't ask for a second token.
-func needs(rt route.Route) []auth.Access {
+func tokenNeeds(rt route.Route) []auth.Access {
 	list := []auth.Access{access(rt)}
 	if !rt.Mount.IsZero() && !rt.From.IsZero() {
 		list = append(list, auth.Access{Repo: rt.From, Action: auth.Pull})
@@ -135,7 +135,7 @@ func (h *Handler) admit(c *call) error {
 		scoped && claims.Grants.Allows(need):
 		return nil
 	}
-	return &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: needs(c.route)}
+	return &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: tokenNeeds(c.route)}
 }
 
 // readable reports whether the caller may pull from repo: what lists and mounts

@@ -51,7 +51,7 @@ func (h *Handler) mount(r *http.Request, c *call) error {
 	case !m.Readable(m.From):
 		return &oci.Error{Code: oci.BlobUnknown}
 	case c.id.claims != nil && !c.id.claims.Grants.Allows(source):
-		return &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: needs(c.route)}
+		return &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: tokenNeeds(c.route)}
 	}
 	return c.svc.MountBlob(r.Context(), m)
 }
