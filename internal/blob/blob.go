@@ -50,7 +50,8 @@ var (
 // All methods may be called concurrently. Every object has one Writer at a
 // time; that is the caller's to see to.
 type Store interface {
-	// Create begins a new, empty object.
+	// Create begins a new, empty object. The error wraps fs.ErrExist when there
+	// is one of that key.
 	Create(ctx context.Context, key Key) (Writer, error)
 
 	// Resume continues an unfinished object at size bytes, possibly in another
@@ -109,7 +110,9 @@ type Writer interface {
 	// checked. When it returns nil the object is durable, even against power
 	// loss, and readable under the returned Key by every process that shares the
 	// store. Until Settle the upload can still be resumed and committed again,
-	// so that nothing is lost if the caller's record of it fails.
+	// so that nothing is lost if the caller's record of it fails. The error wraps
+	// ErrLost when the store could not make the bytes durable: they must not be
+	// believed any more, and the upload must begin again.
 	Commit(ctx context.Context, d oci.Digest) (Key, error)
 
 	// Settle ends what Commit left open, after the caller has recorded the

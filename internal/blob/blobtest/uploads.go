@@ -118,8 +118,11 @@ func testCommitOther(t *testing.T, p *place) {
 func testWriteAfterCommit(t *testing.T, p *place) {
 	w := p.create(blob.NewKey())
 	p.write(w, []byte("short"))
-	p.commit(w, digestOf([]byte("short")))
+	first := p.commit(w, digestOf([]byte("short")))
 	p.write(w, []byte(" and longer"))
+	if err := check(t, p.Store, first, []byte("short")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
 	final := p.commit(w, digestOf([]byte("short and longer")))
 	p.settle(w)
 	p.close(w)

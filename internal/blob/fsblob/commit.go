@@ -78,7 +78,7 @@ func (w *writer) place(target object) (unsynced []string, err error) {
 		}
 		// A directory vanished under us, or the upload was deleted.
 		if _, lerr := w.s.d.lstat(uploadPath(w.key)); lerr != nil {
-			return nil, err
+			return nil, lerr
 		}
 	}
 	return nil, err
@@ -89,16 +89,18 @@ func (w *writer) place(target object) (unsynced []string, err error) {
 func (w *writer) name(target object) error {
 	if !w.s.renames.Load() {
 		err := w.s.d.link(uploadPath(w.key), target.path())
-		if errors.Is(err, fs.ErrExist) && w.isAt(target) {
-			return nil
+		if errors.Is(err, fs.ErrExist) {
+			if ok, serr := w.isAt(target); ok || serr != nil {
+				return serr
+			}
 		}
 		if err == nil || !noLinks(err) {
 			return err
 		}
 		w.s.useRenames(err)
 	}
-	if w.isAt(target) {
-		return nil
+	if ok, err := w.isAt(target); ok || err != nil {
+		return err
 	}
 	if err := w.s.writeIntent(target); err != nil {
 		return err
@@ -107,13 +109,16 @@ func (w *writer) name(target object) error {
 }
 
 // isAt reports whether the file is what stands under the final name.
-func (w *writer) isAt(target object) bool {
+func (w *writer) isAt(target object) (bool, error) {
 	there, err := w.s.d.lstat(target.path())
+	if isMissing(err) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, err
 	}
 	here, err := w.f.Stat()
-	return err == nil && os.SameFile(there, here)
+	return err == nil && os.SameFile(there, here), err
 }
 
 // makeDirs makes the directories down to hexDir and returns those whose entry in

@@ -100,12 +100,12 @@ func open(o Options, h hook) (*Store, error) {
 	if err != nil {
 		return nil, explain(o.Dir, err)
 	}
+	d.hook = h
 	s := &Store{d: d, reserve: o.Reserve, log: o.Log}
 	if err := s.prepare(); err != nil {
 		d.close()
 		return nil, explain(o.Dir, err)
 	}
-	d.hook = h
 	return s, nil
 }
 
@@ -178,13 +178,13 @@ type object struct {
 
 func (o object) hexDir() string {
 	h := o.digest.Hex()
-	return path.Join(blobsDir, string(o.digest.Algorithm()), h[:2], h)
+	return blobsDir + "/" + string(o.digest.Algorithm()) + "/" + h[:2] + "/" + h
 }
 
-func (o object) path() string { return path.Join(o.hexDir(), string(o.id)) }
+func (o object) path() string { return o.hexDir() + "/" + string(o.id) }
 
 func (o object) key() blob.Key {
-	return blob.Key(path.Join(string(o.digest.Algorithm()), o.digest.Hex(), string(o.id)))
+	return blob.Key(string(o.digest.Algorithm()) + "/" + o.digest.Hex() + "/" + string(o.id))
 }
 
 // parseFinished reads a Key that Commit returned. Only what it accepts becomes
@@ -201,7 +201,7 @@ func parseFinished(k blob.Key) (object, error) {
 	return object{}, fmt.Errorf("key %q is none of this store: %w", string(k), fs.ErrInvalid)
 }
 
-func uploadPath(id blob.Key) string { return path.Join(uploadsDir, string(id)) }
+func uploadPath(id blob.Key) string { return uploadsDir + "/" + string(id) }
 
 // prefixes returns a, a/b and a/b/c for a/b/c.
 func prefixes(name string) []string {

@@ -37,7 +37,7 @@ func TestFaulty(t *testing.T) {
 					}
 					return true, nil
 				})
-				got, size := walk(t, s, inner, op, key, digest)
+				size, got := walk(t, s, inner, op, key, digest)
 				if !errors.Is(got, fault) || fault == nil && got != nil {
 					t.Errorf("%s, applied %v: got error %v, want %v", op, apply, got, fault)
 				}
@@ -51,9 +51,9 @@ func TestFaulty(t *testing.T) {
 	}
 }
 
-// walk stores x, up to op, and returns that one's error and the size that inner
-// has afterwards; -1 for no object.
-func walk(t *testing.T, s blob.Store, inner *memblob.Store, op string, key blob.Key, d oci.Digest) (error, int64) {
+// walk stores x, up to op, and returns the size that inner has afterwards,
+// -1 for no object, and the error of op.
+func walk(t *testing.T, s blob.Store, inner *memblob.Store, op string, key blob.Key, d oci.Digest) (int64, error) {
 	size := func() int64 {
 		for o := range inner.List(t.Context()) {
 			return o.Size
@@ -62,22 +62,23 @@ func walk(t *testing.T, s blob.Store, inner *memblob.Store, op string, key blob.
 	}
 	w, err := s.Create(t.Context(), key)
 	if op == "Create" || err != nil {
-		return err, size()
+		return size(), err
 	}
 	defer w.Close()
 	_, err = w.Write([]byte("x"))
 	if op == "Write" || err != nil {
-		return err, size()
+		return size(), err
 	}
 	final, err := w.Commit(t.Context(), d)
 	if op == "Commit" || err != nil {
-		return err, size()
+		return size(), err
 	}
 	err = w.Settle(t.Context())
 	if op == "Settle" || err != nil {
-		return err, size()
+		return size(), err
 	}
-	return s.Delete(t.Context(), final), size()
+	err = s.Delete(t.Context(), final)
+	return size(), err
 }
 
 // TestFaultyPasses runs the suite through a Faulty that does nothing.

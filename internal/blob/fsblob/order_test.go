@@ -1,0 +1,254 @@
+package fsblob
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"berth/internal/blob"
+)
+
+// A recorder is a hook that writes down what succeeded.
+type recorder struct {
+	mu  sync.Mutex
+	ops []string
+}
+
+func (r *recorder) hook(op, name string, do func() error) error {
+	err := do()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		r.ops = append(r.ops, op+" "+name)
+	}
+	return err
+}
+
+func (r *recorder) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ops := r.ops
+	r.ops = nil
+	return slices.DeleteFunc(ops, func(op string) bool { return strings.HasPrefix(op, "space ") || strings.HasPrefix(op, "open") })
+}
+
+func wantOps(t *testing.T, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+// TestOrder holds the order of what makes a blob durable.
+func TestOrder(t *testing.T) {
+	dir := t.TempDir()
+	var r recorder
+	s := openTest(t, dir, r.hook)
+	r.take()
+	key := blob.NewKey()
+	o := object{digestOf("ab"), key}
+	up, alg := uploadPath(key), blobsDir+"/sha256"
+	hh := path.Dir(o.hexDir())
+	first := []string{
+		"create " + up, "write " + up, "write " + up, "fsync " + up,
+		"mkdir " + alg, "mkdir " + hh, "mkdir " + o.hexDir(), "link " + o.path(),
+		"syncdir " + blobsDir, "syncdir " + alg, "syncdir " + hh, "syncdir " + o.hexDir(),
+		"remove " + up,
+	}
+	if _, err := put(t, s, key, "ab"); err != nil {
+		t.Fatal(err)
+	}
+	wantOps(t, r.take(), first)
+
+	// The same content again: the upper directories are known to be durable; the
+	// lowest one's entry is synced anew, since it is not remembered who made it.
+	key = blob.NewKey()
+	o.id, up = key, uploadPath(key)
+	if _, err := put(t, s, key, "ab"); err != nil {
+		t.Fatal(err)
+	}
+	wantOps(t, r.take(), []string{
+		"create " + up, "write " + up, "write " + up, "fsync " + up,
+		"link " + o.path(), "syncdir " + hh, "syncdir " + o.hexDir(), "remove " + up,
+	})
+}
+
+// TestOrderRenaming is TestOrder where there are no hard links.
+func TestOrderRenaming(t *testing.T) {
+	var r recorder
+	s := openTest(t, t.TempDir(), r.hook)
+	mustPut(t, s, "ab")
+	s.renames.Store(true)
+	r.take()
+	key := blob.NewKey()
+	o := object{digestOf("ab"), key}
+	up := uploadPath(key)
+	if _, err := put(t, s, key, "ab"); err != nil {
+		t.Fatal(err)
+	}
+	wantOps(t, r.take(), []string{
+		"create " + up, "write " + up, "write " + up, "fsync " + up,
+		"create " + up + ".intent", "write " + up + ".intent", "fsync " + up + ".intent", "syncdir " + uploadsDir,
+		"rename " + o.path(), "syncdir " + path.Dir(o.hexDir()), "syncdir " + o.hexDir(),
+		"remove " + up + ".intent",
+	})
+
+	// Taken back: the intent, which leads to the object, goes last.
+	key, _ = interrupted(t, s, "taken back")
+	r.take()
+	w, err := s.Resume(t.Context(), key, 3, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	up = uploadPath(key)
+	wantOps(t, r.take(), []string{
+		"rename " + up, "remove " + object{digestOf("taken back"), key}.hexDir(), "syncdir " + uploadsDir, "remove " + up + ".intent", "truncate " + up,
+	})
+}
+
+// TestOrderOpen holds that the fixed part of a new tree is durable before the
+// first blob is.
+func TestOrderOpen(t *testing.T) {
+	var r recorder
+	openTest(t, t.TempDir(), r.hook)
+	want := []string{"mkdir berth", "syncdir .", "mkdir berth/uploads", "syncdir berth", "mkdir docker", "syncdir .",
+		"mkdir docker/registry", "syncdir docker", "mkdir docker/registry/v2", "syncdir docker/registry",
+		"mkdir docker/registry/v2/blobs", "syncdir docker/registry/v2"}
+	got := r.take()
+	wantOps(t, got[:min(len(want), len(got))], want)
+}
+
+// A durability is a hook that keeps account of what would survive a loss of
+// power: names once their directory is fsynced, bytes once their file is.
+type durability struct {
+	mu    sync.Mutex
+	names map[string]bool // false: made, and not yet durable
+	dirty map[string]bool // files written to since their last fsync
+}
+
+func newDurability() *durability {
+	return &durability{names: make(map[string]bool), dirty: make(map[string]bool)}
+}
+
+func (d *durability) hook(op, name string, do func() error) error {
+	covered := d.before(op, name)
+	err := do()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	switch op {
+	case "mkdir", "link", "rename":
+		d.names[name] = false
+	case "write":
+		d.dirty[name] = true
+	case "remove":
+		delete(d.names, name)
+	case "fsync":
+		delete(d.dirty, name)
+	}
+	for _, n := range covered {
+		if _, ok := d.names[n]; ok {
+			d.names[n] = true
+		}
+	}
+	return nil
+}
+
+// before returns which names a syncdir that begins now makes durable. Those that
+// appear while it runs are not certain to be.
+func (d *durability) before(op, name string) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var covered []string
+	if op == "syncdir" {
+		for n := range d.names {
+			if path.Dir(n) == name {
+				covered = append(covered, n)
+			}
+		}
+	}
+	return covered
+}
+
+// survives returns what is missing for o to survive now.
+func (d *durability) survives(o object) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.dirty[uploadPath(o.id)] {
+		return fmt.Errorf("%s is not fsynced", o.id)
+	}
+	for _, p := range prefixes(o.path()) {
+		if durable, ok := d.names[p]; ok && !durable {
+			return fmt.Errorf("the name %s is not durable", p)
+		}
+	}
+	return nil
+}
+
+// TestDurableBesideOthers commits many objects at once, some into directories
+// that others are making at the same moment, some into ones being deleted.
+func TestDurableBesideOthers(t *testing.T) {
+	d := newDurability()
+	s := openTest(t, t.TempDir(), d.hook)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 12 {
+				content := fmt.Sprint("content ", j%3)
+				key := blob.NewKey()
+				w, err := s.Create(t.Context(), key)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				io.WriteString(w, content)
+				final, err := w.Commit(t.Context(), digestOf(content))
+				if err != nil {
+					t.Error(err)
+				} else if err := d.survives(object{digestOf(content), key}); err != nil {
+					t.Error(err)
+				}
+				if err := w.Settle(t.Context()); err != nil {
+					t.Error(err)
+				}
+				w.Close()
+				if i%2 == 0 {
+					if err := s.Delete(t.Context(), final); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestDurableAfterKill holds that directories which a killed process made, and
+// may not have fsynced, are fsynced by the next one that uses them.
+func TestDurableAfterKill(t *testing.T) {
+	dir := t.TempDir()
+	o := object{digestOf("x"), blob.NewKey()}
+	if err := os.MkdirAll(filepath.Join(dir, o.hexDir()), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d := newDurability()
+	for _, p := range prefixes(o.hexDir()) {
+		d.names[p] = false
+	}
+	s := openTest(t, dir, d.hook)
+	if _, err := put(t, s, o.id, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.survives(o); err != nil {
+		t.Error(err)
+	}
+}
