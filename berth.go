@@ -39,6 +39,7 @@ type Server struct {
 	blobs     *fsblob.Store
 	core      *registry.Core
 	collector *gc.Collector
+	snapshots sqlmeta.Snapshots
 	login     *login
 	proxies   *listen.Proxies
 	health    readiness

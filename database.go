@@ -2,39 +2,103 @@ package berth
 
 import (
 	"context"
+	"fmt"
+	"path/filepath"
 	"time"
 
 	"berth/internal/meta/sqlmeta"
 )
 
 // openDatabase opens the database, or brings it back from a snapshot if it is
-// gone.
-func (s *Server) openDatabase(ctx context.Context, now func() time.Time) (err error) {
-	s.meta, err = sqlmeta.Open(ctx, sqlmeta.Options{
+// gone. What that costs is said: nobody should find out by a missing tag.
+func (s *Server) openDatabase(ctx context.Context, now func() time.Time) error {
+	s.snapshots = sqlmeta.Snapshots{Dir: filepath.Join(s.cfg.Data, ownDir, snapshotsDir), Keep: s.cfg.Database.Snapshots.Keep}
+	db, found, err := sqlmeta.OpenOrRestore(ctx, sqlmeta.Options{
 		Path: s.cfg.Database.Path, Grace: s.cfg.GC.Grace, Delay: s.cfg.GC.Delay, Now: now,
-	})
+	}, s.snapshots)
 	if err != nil {
 		return err
 	}
+	s.meta = db
 	s.closers.add(func(context.Context) error { return s.meta.Close() })
+	switch {
+	case found.From != "":
+		s.log.Warn(fmt.Sprintf("the database was lost and was restored from a snapshot that is %s old: what was pushed, tagged or deleted since is not known",
+			found.Age.Round(time.Second)), "snapshot", found.From, "taken", found.Taken.Format(time.RFC3339), "cause", found.Cause, "broken", found.Aside)
+	case found.Moved:
+		s.log.Info("the data directory was copied or moved here; its database was checked and is good")
+	}
 	return nil
 }
 
-// clockEvery is how often the time that counts for grace is written down.
-const clockEvery = time.Minute
+// How often the clock that grace is counted on is written down, and how long the
+// database must be left alone before its log is folded into it.
+const (
+	clockEvery = time.Minute
+	idleAfter  = 2 * time.Second
+)
 
-// keepDatabase does what the database needs beside requests until ctx ends.
+// keepDatabase does what the database needs beside requests until ctx ends, and
+// takes a last snapshot then.
 func (s *Server) keepDatabase(ctx context.Context) error {
 	clock := time.NewTicker(clockEvery)
 	defer clock.Stop()
+	idle := time.NewTicker(idleAfter)
+	defer idle.Stop()
+	due := time.NewTicker(max(s.cfg.Database.Snapshots.Every, time.Second))
+	defer due.Stop()
+	quiet := quietness{db: s.meta}
 	for {
 		select {
 		case <-ctx.Done():
+			s.takeSnapshot(context.WithoutCancel(ctx))
 			return nil
 		case <-clock.C:
-			if err := s.meta.SaveClock(ctx); err != nil && ctx.Err() == nil {
-				s.log.Error("save the clock", "error", err)
+			s.warn(ctx, "save the clock", s.meta.SaveClock(ctx))
+		case <-idle.C:
+			if quiet.begins() {
+				// The database file alone is then complete, so that even a copy of
+				// the folder that takes files at different times is a good one.
+				s.warn(ctx, "fold the log into the database", s.meta.Idle(ctx))
+			}
+		case <-due.C:
+			if s.cfg.Database.Snapshots.Every > 0 {
+				s.takeSnapshot(ctx)
 			}
 		}
 	}
+}
+
+// takeSnapshot takes a snapshot if anything has changed since the last one.
+func (s *Server) takeSnapshot(ctx context.Context) {
+	if !s.meta.Changed() {
+		return
+	}
+	_, err := s.snapshots.Take(ctx, s.meta)
+	s.warn(ctx, "take a snapshot of the database", err)
+}
+
+func (s *Server) warn(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil {
+		s.log.Error(what, "error", err)
+	}
+}
+
+// quietness notices when a database that was busy is left alone.
+type quietness struct {
+	db     *sqlmeta.DB
+	seen   int64 // transactions when last looked
+	folded int64 // transactions when it was last found quiet
+}
+
+// begins reports whether nothing was written since the last call, for the first
+// time since something was.
+func (q *quietness) begins() bool {
+	n := q.db.Stats().Commits
+	quiet := n == q.seen && n != q.folded
+	q.seen = n
+	if quiet {
+		q.folded = n
+	}
+	return quiet
 }
