@@ -7,8 +7,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/netip"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +41,7 @@ type File struct {
 	limits  throttle
 	hashing *pool
 	checks  flights
+	hashed  atomic.Int64
 }
 
 var _ auth.Authenticator = (*File)(nil)
@@ -100,28 +104,42 @@ type attempt struct {
 
 func (f *File) verify(ctx context.Context, a attempt) error {
 	from := network(a.Address)
-	err := f.checks.do(ctx, flightKey{a.key, from}, func() error {
-		bucket := bucketKey{f.mac(a.User), from}
-		if err := f.limits.reserve(bucket, a.now); err != nil {
-			return err
-		}
-		if err := f.hashing.acquire(ctx, a.trust, from); err != nil {
-			f.limits.refund(bucket)
-			return err
-		}
-		defer f.hashing.release()
-		if a.user.name != "" && a.user.hash.Matches(a.Password) {
-			f.limits.refund(bucket)
-			f.memory.remember(a.key, a.now)
-			return nil
-		}
-		f.current.Load().work.spend(a.Password, a.user.hash)
-		return auth.ErrRejected
-	})
+	err := f.checks.do(ctx, flightKey{a.key, from}, func() error { return f.check(ctx, a, from) })
 	if errors.Is(err, auth.ErrRejected) && a.user.name == "" {
 		return unknownUserError{}
 	}
 	return err
+}
+
+func (f *File) check(ctx context.Context, a attempt, from netip.Addr) error {
+	if f.memory.trust(a.key, a.now) == fresh { // by a check that ended since the caller looked
+		return nil
+	}
+	bucket := bucketKey{f.mac(a.User), from}
+	if err := f.limits.reserve(bucket, a.now); err != nil {
+		return err
+	}
+	if err := f.hashing.acquire(ctx, a.trust, from); err != nil {
+		f.limits.refund(bucket)
+		return fmt.Errorf("wait to check the password: %w", err)
+	}
+	defer f.hashing.release()
+	f.hashed.Add(1)
+	if a.user.name != "" && a.user.hash.Matches(a.Password) {
+		f.limits.refund(bucket)
+		f.memory.remember(a.key, a.now)
+		return nil
+	}
+	f.current.Load().work.spend(a.Password, a.user.hash)
+	return auth.ErrRejected
+}
+
+// Known reports whether p can log in by this file still. It is for whoever
+// remembers a log-in, such as a token, and costs no hash.
+func (f *File) Known(p auth.Principal) bool {
+	f.reload(context.Background(), f.now(), onceASecond) // for its log only
+	_, ok := f.current.Load().users[p.Name]
+	return ok
 }
 
 // An unknownUserError rejects, unless another authenticator knows the user.
@@ -162,6 +180,6 @@ func (f *File) reload(ctx context.Context, now time.Time, when urgency) {
 func (f *File) Status() Status {
 	s := f.source.status()
 	t := f.current.Load()
-	s.Users, s.Weak, s.Problems = len(t.users), len(t.weak), append([]Problem(nil), t.problems...)
+	s.Users, s.Weak, s.Problems, s.Hashed = len(t.users), len(t.weak), slices.Clone(t.problems), f.hashed.Load()
 	return s
 }

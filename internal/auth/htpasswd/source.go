@@ -16,6 +16,7 @@ type Status struct {
 	Weak     int       // lines with a hash that is cheap to guess
 	Problems []Problem // lines that log nobody in
 	Loaded   time.Time // when the list in use was read
+	Hashed   int64     // log-ins that had to be checked by hashing, since New
 	Err      error     // why the file as it is now is not in use; nil if it is
 }
 
