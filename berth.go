@@ -53,8 +53,11 @@ type Server struct {
 // server. It opens no listener and starts no goroutine. Its errors say what to
 // do about them.
 func Open(ctx context.Context, o Options) (_ *Server, err error) {
-	cfg := o.Config.Derive()
-	if err := cfg.Validate(); err != nil {
+	if err := o.Config.Validate(); err != nil {
+		return nil, err
+	}
+	cfg, err := absolute(o.Config)
+	if err != nil {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), version: o.Version}
@@ -82,6 +85,19 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	s.clients = s.clientHandler()
 	s.admin = s.adminHandler()
 	return s, nil
+}
+
+// absolute fills in what the configuration leaves open, and ties its paths to
+// the working directory as it is now.
+func absolute(cfg config.Config) (_ config.Config, err error) {
+	if cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
+		return cfg, fmt.Errorf("data directory: %w", err)
+	}
+	cfg = cfg.Derive()
+	if cfg.Database.Path, err = filepath.Abs(cfg.Database.Path); err != nil {
+		return cfg, fmt.Errorf("database: %w", err)
+	}
+	return cfg, nil
 }
 
 // openData takes the data directory and opens what is in it.

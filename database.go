@@ -24,7 +24,10 @@ func (s *Server) openDatabase(ctx context.Context, now func() time.Time) error {
 	switch {
 	case found.From != "":
 		s.log.Warn(fmt.Sprintf("the database was lost and was restored from a snapshot that is %s old: what was pushed, tagged or deleted since is not known",
-			found.Age.Round(time.Second)), "snapshot", found.From, "taken", found.Taken.Format(time.RFC3339), "cause", found.Cause, "broken", found.Aside)
+			found.Age.Round(time.Second)), "snapshot", found.From, "taken", found.Taken.Format(time.RFC3339))
+		if found.Cause != nil {
+			s.log.Warn("what was wrong with the database; it was put aside", "error", found.Cause, "file", found.Aside)
+		}
 	case found.Moved:
 		s.log.Info("the data directory was copied or moved here; its database was checked and is good")
 	}

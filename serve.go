@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -146,17 +145,13 @@ func (s *Server) hello(front []net.Listener) string {
 	if local {
 		where += " (this machine only)"
 	}
-	data, err := filepath.Abs(s.cfg.Data)
-	if err != nil {
-		data = s.cfg.Data
-	}
 	host := s.pushHost(front[0])
 	login := ""
 	if s.login.users != nil {
 		login = "docker login " + host + " && "
 	}
 	return fmt.Sprintf("Berth %s listens on %s, data in %s\nPush an image: %sdocker tag IMAGE %s/IMAGE && docker push %s/IMAGE\n",
-		s.version, where, data, login, host, host)
+		s.version, where, s.cfg.Data, login, host, host)
 }
 
 // externalHost is the host of external_url; empty without one.
