@@ -17,6 +17,7 @@ import (
 	"berth/internal/guard"
 	"berth/internal/listen"
 	"berth/internal/meta/sqlmeta"
+	"berth/internal/ops"
 	"berth/internal/registry"
 )
 
@@ -42,7 +43,8 @@ type Server struct {
 	snapshots sqlmeta.Snapshots
 	login     *login
 	proxies   *listen.Proxies
-	health    readiness
+	health    *ops.Health
+	metrics   *ops.Metrics
 
 	clients http.Handler // what ServeHTTP serves
 	admin   http.Handler // the same registry without log-in, for the operator
@@ -81,7 +83,9 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	})
 	s.collector = &gc.Collector{Records: s.meta, Blobs: s.blobs, UploadIdle: cfg.Uploads.Expire, Log: s.log}
 	s.proxies = listen.NewProxies(listen.ProxyOptions{Trusted: cfg.HTTP.TrustedProxies, Setting: "http.trusted_proxies", Log: s.log})
-	s.openOps()
+	if err := s.openOps(); err != nil {
+		return nil, err
+	}
 	s.clients = s.clientHandler()
 	s.admin = s.adminHandler()
 	return s, nil

@@ -59,6 +59,7 @@ func (s *Server) keepDatabase(ctx context.Context) error {
 		case <-clock.C:
 			s.warn(ctx, "save the clock", s.meta.SaveClock(ctx))
 		case <-idle.C:
+			s.watchDatabase()
 			if quiet.begins() {
 				// The database file alone is then complete, so that even a copy of
 				// the folder that takes files at different times is a good one.

@@ -6,6 +6,7 @@ import (
 
 	"berth/internal/auth"
 	"berth/internal/distapi"
+	"berth/internal/ops"
 	"berth/internal/registry"
 	"berth/internal/webui"
 )
@@ -21,11 +22,15 @@ func (s *Server) clientHandler() http.Handler {
 		MaxManifest: int64(s.cfg.Manifests.MaxSize),
 		ExternalURL: strings.TrimSuffix(s.cfg.HTTP.ExternalURL, "/"),
 		Peer:        s.peer,
+		Known:       s.login.known,
+		Observe:     observe,
 		Log:         s.log,
 	}
 	pages := http.NewServeMux()
+	pages.Handle("/healthz", s.health.Liveness(ops.Bare))
+	pages.Handle("/readyz", s.health.Readiness(ops.Bare))
 	pages.Handle("/", webui.Home(webui.Options{Host: s.externalHost(), LogIn: s.login.users != nil}))
-	return split(api, pages)
+	return s.record(split(api, pages))
 }
 
 // split sends the API its requests before http.ServeMux can clean their paths

@@ -50,3 +50,7 @@ func (l *login) authenticator() auth.Authenticator {
 	}
 	return l.users
 }
+
+// known reports whether the user of a token is still one. Tokens are only made
+// where there are users.
+func (l *login) known(p auth.Principal) bool { return l.users != nil && l.users.Known(p) }

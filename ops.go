@@ -1,0 +1,95 @@
+package berth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+
+	"berth/internal/distapi"
+	"berth/internal/distapi/route"
+	"berth/internal/meta"
+	"berth/internal/ops"
+)
+
+// healthRoute is what ops calls the health handlers in logs and metrics.
+const healthRoute = "health"
+
+// openOps sets up what the operator looks at.
+func (s *Server) openOps() error {
+	s.health = ops.NewHealth()
+	s.metrics = ops.NewMetrics(s.version)
+	space := func(pick func(free, total int64) int64) func() float64 {
+		return func() float64 {
+			free, total, err := s.blobs.Free(context.Background())
+			if err != nil {
+				return -1
+			}
+			return float64(pick(free, total))
+		}
+	}
+	return errors.Join(
+		s.metrics.GaugeFunc("berth_storage_free_bytes", "Free space of the data directory's file system.", space(func(free, _ int64) int64 { return free })),
+		s.metrics.GaugeFunc("berth_storage_total_bytes", "Size of the data directory's file system.", space(func(_, total int64) int64 { return total })),
+		s.metrics.CounterFunc("berth_gc_objects_total", "Objects that garbage collection has deleted.", func() float64 { return float64(s.collector.Collected()) }),
+		s.metrics.CounterFunc("berth_database_commits_total", "Transactions of the database.", func() float64 { return float64(s.meta.Stats().Commits) }),
+		s.metrics.CounterFunc("berth_database_mutations_total", "Changes that those transactions held.", func() float64 { return float64(s.meta.Stats().Mutations) }),
+		s.openLoginMetrics(),
+	)
+}
+
+// openLoginMetrics adds what there is to know about the password file.
+func (s *Server) openLoginMetrics() error {
+	if s.login.users == nil {
+		return nil
+	}
+	return errors.Join(
+		s.metrics.GaugeFunc("berth_htpasswd_users", "Users who can log in.", func() float64 { return float64(s.login.users.Status().Users) }),
+		s.metrics.GaugeFunc("berth_htpasswd_stale", "1 if the password file can't be read and the last good one is in use.", func() float64 {
+			if s.login.users.Status().Err != nil {
+				return 1
+			}
+			return 0
+		}),
+	)
+}
+
+// Ops returns the handler for whoever looks after the registry: /healthz and
+// /readyz with reasons, /metrics, /debug/pprof/. It asks nobody to log in.
+func (s *Server) Ops() http.Handler {
+	return ops.Handler(ops.HandlerOptions{Health: s.health, Metrics: s.metrics, Log: s.log})
+}
+
+// record notes requests in the access log and in the metrics.
+func (s *Server) record(next http.Handler) http.Handler {
+	o := ops.RecordOptions{
+		Metrics:    s.metrics,
+		Quiet:      []string{healthRoute},
+		ClientAddr: func(r *http.Request) netip.Addr { return s.proxies.Peer(r).Addr },
+	}
+	if s.cfg.Log.Access {
+		o.Log = s.log
+	}
+	return ops.Record(o, next)
+}
+
+// observe tells the access log and the metrics what a request was.
+func observe(r *http.Request, o distapi.Outcome) {
+	if o.Route.Kind != route.None {
+		ops.SetRoute(r.Context(), o.Route.Kind.String())
+	}
+	if !o.Principal.Anonymous() {
+		ops.SetUser(r.Context(), o.Principal.Name)
+	}
+}
+
+// watchDatabase lets readiness follow what the disk does to the database. That
+// it is full is no reason to send pulls elsewhere.
+func (s *Server) watchDatabase() {
+	const part = "database"
+	if err := s.meta.Trouble(); err != nil && !errors.Is(err, meta.ErrNoSpace) {
+		s.health.SetProblem(part, err.Error())
+		return
+	}
+	s.health.ClearProblem(part)
+}
