@@ -13,17 +13,25 @@ const (
 
 	// configurationPath names registry:2's own file; it is no setting.
 	configurationPath = prefix + "CONFIGURATION_PATH"
+
+	// clientLogins is a variable of podman, skopeo and buildah: where clients
+	// keep their log-ins. registry:2 has no auth type "file" that it could mean.
+	clientLogins = prefix + "AUTH_FILE"
 )
 
 // FromEnv translates the REGISTRY_* variables of an environment in the form of
 // os.Environ, by registry:2's rules: they count in the order of their names,
 // each value is YAML, and one variable may hold a whole subtree. The variables
-// that Kubernetes injects for a Service named registry are passed over.
+// that Kubernetes injects for a Service named registry are passed over, and
+// those that belong to others.
 func FromEnv(environ []string, as Mode) config.Overlay {
 	var t translation
 	for _, entry := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, prefix) && name != configurationPath && !config.Injected(strings.ToUpper(name), value) {
+		switch {
+		case !strings.HasPrefix(name, prefix), name == configurationPath, name == clientLogins:
+		case config.Injected(strings.ToUpper(name), value):
+		default:
 			t.variable(name, value)
 		}
 	}

@@ -158,6 +158,7 @@ func TestNotes(t *testing.T) {
 		}},
 		{"not read-only", []string{"REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED=no"}, Berth, []string{"REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED" + unknown}},
 		{"the file's name", []string{"REGISTRY_CONFIGURATION_PATH=/etc/x.yml"}, Berth, nil},
+		{"where podman keeps its log-ins", []string{"REGISTRY_AUTH_FILE=/run/containers/0/auth.json"}, Berth, nil},
 		{"kubernetes", []string{
 			"REGISTRY_PORT=tcp://10.0.0.1:5000", "REGISTRY_SERVICE_HOST=10.0.0.1", "REGISTRY_SERVICE_PORT=5000", "REGISTRY_PORT_5000_TCP_ADDR=10.0.0.1",
 			"REGISTRY_AUTH_PORT=tcp://10.0.0.2:5001", "REGISTRY_AUTH_SERVICE_HOST=10.0.0.2", "REGISTRY_PROXY_PORT_80_TCP=tcp://10.0.0.3:80", "REGISTRY_STORAGE_SERVICE_PORT_API=80",
