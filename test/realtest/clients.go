@@ -35,7 +35,7 @@ func Buildah(t testing.TB) *CLI {
 // storage gives c a place for images, and sees that nothing stays mounted there.
 func storage(t testing.TB, c *CLI) []string {
 	t.Helper()
-	dir := mkdir(t, c.Home, "storage")
+	dir := mkdir(t, shortDir(t), "storage") // podman takes no path longer than 50 characters
 	t.Cleanup(func() {
 		if err := unmountBelow(dir); err != nil {
 			t.Error(err)
