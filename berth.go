@@ -26,7 +26,7 @@ type Options struct {
 	Config  config.Config
 	Logger  *slog.Logger     // nil discards
 	Now     func() time.Time // nil means time.Now
-	Version string           // of the program, for its operator
+	Version string           // of the program, for its operator; empty means dev
 }
 
 // A Server is a registry: an http.Handler for its clients, and what goes on
@@ -62,7 +62,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), version: o.Version}
+	s := &Server{cfg: cfg, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), version: cmp.Or(o.Version, "dev")}
 	defer func() {
 		if err != nil {
 			s.Close()

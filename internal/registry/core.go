@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"berth/internal/blob"
@@ -51,7 +52,11 @@ type Core struct {
 	Options
 	by       string // whom As named
 	sessions *sessions
+	buffers  *sync.Pool // of *[]byte: the memory of running transfers, one each
 }
+
+// bufferSize is what one transfer needs of memory.
+const bufferSize = 64 << 10
 
 var _ Service = (*Core)(nil)
 
@@ -63,7 +68,11 @@ func New(o Options) *Core {
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = time.Second
 	}
-	return &Core{Options: o, sessions: newSessions()}
+	buffers := &sync.Pool{New: func() any {
+		b := make([]byte, bufferSize)
+		return &b
+	}}
+	return &Core{Options: o, sessions: newSessions(), buffers: buffers}
 }
 
 // As returns the same Core working for the named user: upload sessions belong

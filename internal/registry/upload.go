@@ -10,7 +10,6 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"sync"
 	"time"
 
 	"berth/internal/blob"
@@ -176,14 +175,11 @@ type appender struct {
 	saved time.Time
 }
 
-// buffers holds the memory of running transfers: one buffer each.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
-
 // run copies r to the object until it ends, with a checkpoint now and then and
 // one at the end, whatever the end is.
 func (a *appender) run(ctx context.Context, r io.Reader) error {
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
+	buf := a.u.c.buffers.Get().(*[]byte)
+	defer a.u.c.buffers.Put(buf)
 	for {
 		n, err := r.Read(*buf)
 		if n > 0 {
@@ -238,7 +234,7 @@ func (a *appender) checkpoint(ctx context.Context) error {
 		}
 		next.Size = a.size
 		if err := a.u.c.Records.SaveUpload(ctx, next); err != nil {
-			return err
+			return uploadGone(err, next.ID) // it may have expired while the client was slow
 		}
 		next.Version++
 		a.u.rec = next
