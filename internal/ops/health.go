@@ -1,0 +1,146 @@
+package ops
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"sync"
+)
+
+// Health is whether a server can do its work. A new one is not ready. It may be
+// used concurrently.
+type Health struct {
+	mu       sync.Mutex
+	ready    bool
+	stopping bool
+	problems map[string]string // by part; the server is not ready while there is one
+	fatal    string
+}
+
+// NewHealth returns the health of a server that is starting.
+func NewHealth() *Health { return &Health{problems: map[string]string{}} }
+
+// SetReady says that the server has started.
+func (h *Health) SetReady() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ready = true
+}
+
+// SetShuttingDown says that the server will stop: it is not ready from now on,
+// whatever is said later.
+func (h *Health) SetShuttingDown() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopping = true
+}
+
+// SetProblem says that a part of the server, such as "storage", doesn't work
+// for now, and why. The server is not ready until ClearProblem. The reason is
+// shown on the listener of the operator only.
+func (h *Health) SetProblem(part, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.problems[part] = reason
+}
+
+// ClearProblem says that a part of the server works again.
+func (h *Health) ClearProblem(part string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.problems, part)
+}
+
+// SetFatal says that the server will not work again without a restart. It is
+// then neither ready nor alive.
+func (h *Health) SetFatal(reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fatal = reason
+}
+
+// A HealthState is Health at one moment.
+type HealthState struct {
+	Alive    bool              `json:"alive"`
+	Ready    bool              `json:"ready"`
+	Problems map[string]string `json:"problems,omitempty"` // by part
+}
+
+// State returns the health at this moment.
+func (h *Health) State() HealthState {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	problems := make(map[string]string, len(h.problems)+1)
+	for part, reason := range h.problems {
+		problems[part] = reason
+	}
+	switch {
+	case h.fatal != "":
+		problems["server"] = h.fatal
+	case h.stopping:
+		problems["server"] = "shutting down"
+	case !h.ready:
+		problems["server"] = "starting"
+	}
+	return HealthState{Alive: h.fatal == "", Ready: len(problems) == 0, Problems: problems}
+}
+
+// A Detail is how much an answer about health tells.
+type Detail int
+
+// What the health handlers may tell.
+const (
+	Bare Detail = iota // ok or not, for everybody
+	Full               // with reasons, for the operator
+)
+
+// Liveness answers whether the process should be left alone: 200, or 503 if
+// only a restart helps.
+func (h *Health) Liveness(d Detail) http.Handler {
+	return healthHandler(d, func() (HealthState, bool) {
+		s := h.State()
+		return s, s.Alive
+	})
+}
+
+// Readiness answers whether to send requests here: 200 or 503.
+func (h *Health) Readiness(d Detail) http.Handler {
+	return healthHandler(d, func() (HealthState, bool) {
+		s := h.State()
+		return s, s.Ready
+	})
+}
+
+func healthHandler(d Detail, ask func() (HealthState, bool)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		SetRoute(r.Context(), "health")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "use GET", http.StatusMethodNotAllowed)
+			return
+		}
+		state, ok := ask()
+		status, text := http.StatusOK, "ok\n"
+		if !ok {
+			status, text = http.StatusServiceUnavailable, "unavailable\n"
+			w.Header().Set("Retry-After", "5")
+		}
+		contentType := "text/plain; charset=utf-8"
+		if d == Full {
+			contentType, text = "application/json", marshal(state)
+		}
+		w.Header().Set("Content-Type", contentType)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text) // the asker may be gone
+	})
+}
+
+func marshal(s HealthState) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return "{}\n" // can't be: it holds strings and booleans
+	}
+	return string(b) + "\n"
+}

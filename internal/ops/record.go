@@ -1,0 +1,194 @@
+package ops
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// RecordOptions are what Record needs.
+type RecordOptions struct {
+	// Log gets one line per request, at info. Those with a route of Quiet are
+	// logged at debug. Nil means no access log.
+	Log   *slog.Logger
+	Quiet []string
+
+	// Metrics count the requests; nil means they aren't counted.
+	Metrics *Metrics
+
+	// ClientAddr tells who the client is, behind which proxies ever. Nil means
+	// the other end of the connection.
+	ClientAddr func(*http.Request) netip.Addr
+}
+
+// The longest that parts of a request are written to the log, in bytes.
+const (
+	maxMethod = 32
+	maxPath   = 1 << 10
+	maxQuery  = 1 << 10
+	maxUser   = 256
+	maxAgent  = 256
+)
+
+// requestID is the header by which a request is found in the logs of all who
+// handled it.
+const requestID = "X-Request-Id"
+
+// Record returns a handler that notes what next does in the access log and in
+// the metrics. It gives every answer an X-Request-Id: that of the request, if it
+// is well-formed, or a new one.
+//
+// A client that left before it had its answer is noted with status 499.
+func Record(o RecordOptions, next http.Handler) http.Handler {
+	quiet := map[string]bool{}
+	for _, route := range o.Quiet {
+		quiet[route] = true
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e := &exchange{start: time.Now()}
+		id := idOf(r)
+		w.Header().Set(requestID, id)
+		parent := r.Context()
+		r = r.WithContext(context.WithValue(parent, exchangeKey{}, e))
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = &bodyReader{ReadCloser: r.Body, e: e}
+		}
+		o.Metrics.begin()
+		panicked := true
+		defer func() {
+			status := e.outcome(parent)
+			if panicked && e.status == 0 {
+				status = http.StatusInternalServerError
+			}
+			took := time.Since(e.start)
+			o.Metrics.end(e, r.Method, status, took)
+			if o.Log != nil {
+				o.log(r, e, id, status, took, quiet[e.route])
+			}
+		}()
+		next.ServeHTTP(&responseWriter{ResponseWriter: w, e: e}, r)
+		panicked = false
+	})
+}
+
+// log writes the line of one request.
+func (o RecordOptions) log(r *http.Request, e *exchange, id string, status int, took time.Duration, quiet bool) {
+	level := slog.LevelInfo
+	if quiet {
+		level = slog.LevelDebug
+	}
+	if !o.Log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 15)
+	attrs = append(attrs,
+		slog.String("method", cut(r.Method, maxMethod)),
+		slog.String("path", cut(r.URL.EscapedPath(), maxPath)))
+	if q := safeQuery(r.URL.RawQuery); q != "" {
+		attrs = append(attrs, slog.String("query", q))
+	}
+	attrs = append(attrs,
+		slog.Int("status", status),
+		slog.Int64("in", e.in.Load()),
+		slog.Int64("out", e.out),
+		slog.Float64("ms", float64(took.Microseconds())/1000),
+		slog.String("client", o.client(r)))
+	if e.late.Load() {
+		attrs = append(attrs, slog.Bool("too_slow", true)) // and cut for it
+	}
+	if e.user != "" {
+		attrs = append(attrs, slog.String("user", cut(e.user, maxUser)))
+	}
+	if e.route != "" {
+		attrs = append(attrs, slog.String("route", e.route))
+	}
+	if agent := r.UserAgent(); agent != "" {
+		attrs = append(attrs, slog.String("agent", cut(agent, maxAgent)))
+	}
+	o.Log.LogAttrs(r.Context(), level, "request", append(attrs, slog.String("id", id))...)
+}
+
+// client names the client; empty if it has no address, as on a unix socket.
+func (o RecordOptions) client(r *http.Request) string {
+	var a netip.Addr
+	if o.ClientAddr != nil {
+		a = o.ClientAddr(r)
+	} else if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		a = ap.Addr().Unmap()
+	}
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// idOf returns the id that the sender gave r, or a new one. An id that isn't
+// plain is not taken over: it goes into headers and logs.
+func idOf(r *http.Request) string {
+	id := r.Header.Get(requestID)
+	if id == "" || len(id) > 64 {
+		return rand.Text()
+	}
+	for i := range len(id) {
+		c := id[i]
+		plain := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_' || c == '.'
+		if !plain {
+			return rand.Text()
+		}
+	}
+	return id
+}
+
+// isLogged reports whether the values of a query key may be logged: those of
+// which it is known that they hold no secret.
+func isLogged(key string) bool {
+	switch key {
+	case "digest", "n", "last", "mount", "from", "tag", "artifactType", "digest-algorithm", "ns", "scope", "service":
+		return true
+	default:
+		return false
+	}
+}
+
+// safeQuery returns what may be logged of a query, as it was written, in its
+// order.
+func safeQuery(raw string) string {
+	var b strings.Builder
+	for raw != "" && b.Len() < maxQuery {
+		var pair string
+		pair, raw, _ = strings.Cut(raw, "&")
+		key, value, _ := strings.Cut(pair, "=")
+		if !isLogged(key) {
+			continue
+		}
+		// Written anew, so that nothing is in the log that isn't escaped.
+		plain, err := url.QueryUnescape(value)
+		if err != nil {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(key + "=" + url.QueryEscape(cut(plain, maxQuery)))
+	}
+	return cut(b.String(), maxQuery)
+}
+
+// cut shortens s to at most n bytes, not within a character, and shows that it
+// did.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	n -= len("…")
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
