@@ -26,24 +26,33 @@ func (s *Server) clientHandler() http.Handler {
 		Observe:     observe,
 		Log:         s.log,
 	}
-	pages := http.NewServeMux()
-	pages.Handle("/healthz", s.health.Liveness(ops.Bare))
-	pages.Handle("/readyz", s.health.Readiness(ops.Bare))
-	pages.Handle("/", webui.Home(webui.Options{Host: s.externalHost(), LogIn: s.login.users != nil}))
-	return s.record(split(api, pages))
+	return s.record(router{
+		api:   api,
+		live:  s.health.Liveness(ops.Bare),
+		ready: s.health.Readiness(ops.Bare),
+		page:  webui.Home(webui.Options{Host: s.externalHost(), LogIn: s.login.users != nil}),
+	})
 }
 
-// split sends the API its requests before http.ServeMux can clean their paths
-// and redirect them: a name that is not clean is an error, and one to answer in
-// JSON.
-func split(api, pages http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := r.URL.EscapedPath(); p == "/v2" || strings.HasPrefix(p, "/v2/") {
-			api.ServeHTTP(w, r)
-			return
-		}
-		pages.ServeHTTP(w, r)
-	})
+// A router sends requests on by their path as it was sent. http.ServeMux would
+// clean it and redirect, where a path that is not clean is an error, and one
+// that the API answers in JSON.
+type router struct {
+	api, live, ready, page http.Handler
+}
+
+// ServeHTTP serves one request.
+func (rt router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch p := r.URL.EscapedPath(); {
+	case p == "/v2" || strings.HasPrefix(p, "/v2/"):
+		rt.api.ServeHTTP(w, r)
+	case p == "/healthz":
+		rt.live.ServeHTTP(w, r)
+	case p == "/readyz":
+		rt.ready.ServeHTTP(w, r)
+	default:
+		rt.page.ServeHTTP(w, r)
+	}
 }
 
 // adminHandler is the API for the operator.
