@@ -6,17 +6,41 @@ import (
 	"fmt"
 )
 
-// Check reads the whole database and returns an error that wraps errBroken if
-// its pages are damaged or its records contradict each other. It does not hold
-// up writers.
-func (db *DB) Check(ctx context.Context) error {
-	return check(ctx, db.reader)
-}
-
 // errBroken says that a database can be read but is not right.
 var errBroken = errors.New("the database is damaged")
 
-// rules are queries that find nothing in a database that is right; the foreign
+// Check reads the whole database and returns an error if its pages are damaged
+// or its records contradict each other. Readers and writers go on meanwhile.
+func (db *DB) Check(ctx context.Context) error {
+	return checkFile(ctx, db.path, live)
+}
+
+// checkFile checks a database file through a connection of its own.
+func checkFile(ctx context.Context, path string, l liveness) error {
+	pool, err := openSQLite(path, l, readerPragmas(), nil)
+	if err != nil {
+		return err
+	}
+	q := &reader{pool: pool, dialect: sqliteDialect(), patient: true}
+	defer q.close()
+	version, err := schemaVersion(ctx, pool)
+	if err != nil {
+		return err
+	}
+	newest, err := newestSchema()
+	switch {
+	case err != nil:
+		return err
+	case version > newest:
+		return newerError(version, newest)
+	}
+	if err := checkPages(ctx, q); err != nil || version < newest {
+		return err // the rules are those of the newest schema
+	}
+	return checkRules(ctx, q)
+}
+
+// rules are queries that find nothing in a database that is right. The foreign
 // keys of the schema are checked besides.
 func rules() []struct{ wrong, text string } {
 	return []struct{ wrong, text string }{
@@ -32,10 +56,7 @@ func rules() []struct{ wrong, text string } {
 	}
 }
 
-func check(ctx context.Context, q querier) error {
-	if err := checkPages(ctx, q); err != nil {
-		return err
-	}
+func checkRules(ctx context.Context, q querier) error {
 	for _, rule := range rules() {
 		var culprit string
 		err := q.get(ctx, rule.text, nil, &culprit)

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,7 +49,9 @@ type DB struct {
 	reader  *reader
 	writer  *writer
 	changes atomic.Int64 // mutations since Open, the clock's left out
-	snapped atomic.Int64 // what changes was, plus one, when the last snapshot began; 0: none yet
+	snapped atomic.Int64 // what changes was, plus one, when the last Take began; 0: none yet
+
+	snapshotting sync.Mutex // one at a time
 }
 
 var (
@@ -89,7 +92,7 @@ func (db *DB) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pool, err := openSQLite(db.path, writerPragmas(db.opts.maxPages), db.opts.wrap)
+	pool, err := openSQLite(db.path, live, writerPragmas(db.opts.maxPages), db.opts.wrap)
 	if err != nil {
 		return err
 	}
@@ -103,7 +106,7 @@ func (db *DB) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if pool, err = openSQLite(db.path, readerPragmas(), db.opts.wrap); err != nil {
+	if pool, err = openSQLite(db.path, live, readerPragmas(), db.opts.wrap); err != nil {
 		return err
 	}
 	pool.SetMaxOpenConns(readers())

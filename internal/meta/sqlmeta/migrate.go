@@ -40,7 +40,7 @@ func migrateFrom(ctx context.Context, pool *sql.DB, files fs.FS) error {
 		return err
 	}
 	sources := p.ListSources()
-	target := sources[len(sources)-1].Version
+	target := sources[len(sources)-1].Version // they are sorted
 	has, err := schemaVersion(ctx, pool)
 	switch {
 	case err != nil:
@@ -48,8 +48,7 @@ func migrateFrom(ctx context.Context, pool *sql.DB, files fs.FS) error {
 	case has == target:
 		return nil // without goose's questions: a start is quick
 	case has > target:
-		return fmt.Errorf("%w: its schema has version %d and this program knows %d; "+
-			"run the newer version, or move the database away to start from an older snapshot", errNewer, has, target)
+		return newerError(has, target)
 	}
 	_, err = p.Up(ctx)
 	return err
@@ -73,4 +72,18 @@ func schemaVersion(ctx context.Context, pool *sql.DB) (int64, error) {
 	var version sql.NullInt64
 	err = pool.QueryRowContext(ctx, `SELECT max(version_id) FROM goose_db_version WHERE is_applied`).Scan(&version)
 	return version.Int64, err
+}
+
+func newerError(has, known int64) error {
+	return fmt.Errorf("%w: its schema has version %d and this program knows %d; "+
+		"run the newer version, or move the database away to start from an older snapshot", errNewer, has, known)
+}
+
+// newestSchema returns the number of the last migration there is.
+func newestSchema() (int64, error) {
+	entries, err := migrations.ReadDir("migrations/sqlite")
+	if err != nil {
+		return 0, err
+	}
+	return goose.NumericComponent(entries[len(entries)-1].Name())
 }

@@ -3,6 +3,7 @@ package sqlmeta
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"sync"
@@ -29,6 +30,7 @@ type querier interface {
 type reader struct {
 	pool    *sql.DB
 	dialect dialect
+	patient bool // queries take long, so that contexts must be watched
 	mu      sync.RWMutex
 	stmts   map[string]*sql.Stmt // by text
 }
@@ -57,14 +59,17 @@ func (r *reader) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	return s, nil
 }
 
-// enter looks at ctx once. What follows does not: a query takes microseconds,
-// and watching a context costs the driver a goroutine for each.
-func enter(ctx context.Context) (context.Context, error) {
+// enter looks at ctx once. What follows does not, unless it takes long: a query
+// takes microseconds, and watching a context costs the driver a goroutine each.
+func (r *reader) enter(ctx context.Context) (context.Context, error) {
+	if r.patient {
+		return ctx, ctx.Err()
+	}
 	return context.WithoutCancel(ctx), ctx.Err()
 }
 
 func (r *reader) get(ctx context.Context, text string, a args, dest ...any) error {
-	ctx, err := enter(ctx)
+	ctx, err := r.enter(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,7 +81,7 @@ func (r *reader) get(ctx context.Context, text string, a args, dest ...any) erro
 }
 
 func (r *reader) each(ctx context.Context, text string, a args, row func(scan func(dest ...any) error) error) error {
-	ctx, err := enter(ctx)
+	ctx, err := r.enter(ctx)
 	if err != nil {
 		return err
 	}
@@ -167,10 +172,21 @@ func (s *session) setSync(ctx context.Context, full bool) error {
 	return nil
 }
 
+// close gives the connection back. Its statements go first: the driver cannot
+// close them once the connection is closed.
 func (s *session) close() {
 	for _, st := range s.stmts {
 		st.Close()
 	}
+	s.conn.Close()
+}
+
+// discard closes the connection for good.
+func (s *session) discard() {
+	for _, st := range s.stmts {
+		st.Close()
+	}
+	s.conn.Raw(func(any) error { return driver.ErrBadConn }) // or the pool would keep it for later
 	s.conn.Close()
 }
 

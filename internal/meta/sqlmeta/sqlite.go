@@ -112,10 +112,18 @@ func readerPragmas() []string {
 	return append(commonPragmas(), "query_only(on)", "cache_size(-"+strconv.Itoa(readerCache)+")")
 }
 
+// A liveness says whether somebody may be writing to a file.
+type liveness int
+
+const (
+	live     liveness = iota
+	finished          // nobody writes to it, and it has no log: nothing is made beside it
+)
+
 // openSQLite returns a pool of connections to the existing file path. Nothing is
 // opened yet.
-func openSQLite(path string, pragmas []string, wrap func(driver.Connector) driver.Connector) (*sql.DB, error) {
-	c, err := sqlite.NewConnector(dsn(path, pragmas))
+func openSQLite(path string, l liveness, pragmas []string, wrap func(driver.Connector) driver.Connector) (*sql.DB, error) {
+	c, err := sqlite.NewConnector(dsn(path, l, pragmas))
 	if err != nil {
 		return nil, err
 	}
@@ -126,12 +134,16 @@ func openSQLite(path string, pragmas []string, wrap func(driver.Connector) drive
 }
 
 // dsn spells the path as a URI, so that no character of it means something else.
-func dsn(path string, pragmas []string) string {
+func dsn(path string, l liveness, pragmas []string) string {
 	path = filepath.ToSlash(path)
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path // C:/…
 	}
-	u := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"mode": {"rw"}, "_pragma": pragmas}.Encode()}
+	values := url.Values{"mode": {"rw"}, "_pragma": pragmas}
+	if l == finished {
+		values["mode"], values["immutable"] = []string{"ro"}, []string{"1"}
+	}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: values.Encode()}
 	return u.String()
 }
 
@@ -190,4 +202,16 @@ func checkPages(ctx context.Context, q querier) error {
 		return nil
 	}
 	return err
+}
+
+// vacuumInto copies the database from, as it is at one moment, into the empty
+// file to, without the pages that are free.
+func vacuumInto(ctx context.Context, from, to string, wrap func(driver.Connector) driver.Connector) error {
+	pool, err := openSQLite(from, live, commonPragmas(), wrap)
+	if err != nil {
+		return err
+	}
+	_, err = pool.ExecContext(ctx, "VACUUM INTO ?1", to)
+	err, _ = sqliteTriage(err)
+	return errors.Join(err, pool.Close())
 }

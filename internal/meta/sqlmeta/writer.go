@@ -3,7 +3,6 @@ package sqlmeta
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"slices"
 	"sync"
@@ -111,12 +110,12 @@ func (w *writer) withdraw(j *job) bool {
 // holds at least that one, and makes the next waiting job's caller the leader.
 func (w *writer) lead() {
 	batch := w.take()
+	defer w.handOver(batch)
 	whole := false // it ends as it should, and not in a panic
 	defer func() {
 		if !whole {
 			w.discard()
 		}
-		w.handOver(batch)
 	}()
 	live := make([]*job, 0, len(batch))
 	for _, j := range batch {
@@ -276,12 +275,10 @@ func (w *writer) connect(ctx context.Context) error {
 
 // discard closes the session for good, with everything it had not committed.
 func (w *writer) discard() {
-	if w.session == nil {
-		return
+	if s := w.session; s != nil {
+		w.session = nil
+		s.discard()
 	}
-	w.session.conn.Raw(func(any) error { return driver.ErrBadConn }) // closes it instead of keeping it for later
-	w.session.close()
-	w.session = nil
 }
 
 func (w *writer) statistics() Stats {

@@ -1,0 +1,350 @@
+package sqlmeta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"berth/internal/blob"
+	"berth/internal/meta"
+	"berth/internal/oci"
+)
+
+// hold occupies the writer until the returned function is called, so that
+// whatever comes meanwhile must wait and share a transaction.
+func hold(t *testing.T, db *DB) (release func()) {
+	t.Helper()
+	held, free, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		done <- db.writer.do(context.Background(), relaxed, func(context.Context, *tx) error {
+			close(held)
+			<-free
+			return nil
+		})
+	}()
+	<-held
+	return func() {
+		close(free)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// waiting waits until n mutations wait for their turn.
+func waiting(t *testing.T, db *DB, n int) {
+	t.Helper()
+	for t.Context().Err() == nil {
+		db.writer.mu.Lock()
+		has := len(db.writer.waiting)
+		db.writer.mu.Unlock()
+		if has == n {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+func TestGroupCommit(t *testing.T) {
+	db := openTemp(t)
+	const n = maxBatch + 10
+	release := hold(t, db)
+	before := db.Stats()
+	errs := make([]chan error, n)
+	for i := range errs {
+		errs[i] = make(chan error, 1)
+		go func() {
+			errs[i] <- db.CreateUpload(t.Context(), meta.Upload{ID: meta.UploadID(fmt.Sprint(i)), Repo: mustRepo(t, "a"), Key: blob.Key(fmt.Sprint(i))})
+		}()
+		waiting(t, db, i+1)
+	}
+	release()
+	for _, err := range errs {
+		if err := <-err; err != nil {
+			t.Error(err)
+		}
+	}
+	after := db.Stats()
+	if got := after.Commits - before.Commits; got != 3 { // the one that held them, 64, 10
+		t.Errorf("%d commits, want 3", got)
+	}
+	if got := after.Mutations - before.Mutations; got != n+1 {
+		t.Errorf("%d mutations, want %d", got, n+1)
+	}
+	if after.Synced != before.Synced {
+		t.Errorf("%d commits waited for the disk, want none", after.Synced-before.Synced)
+	}
+}
+
+// TestNeighbours holds that a mutation that fails half-way leaves nothing behind
+// and does not concern those that share its transaction.
+func TestNeighbours(t *testing.T) {
+	db := openTemp(t)
+	errOwn := errors.New("own mistake")
+	release := hold(t, db)
+	before := db.Stats()
+	good, bad := make(chan error, 4), make(chan error, 2)
+	for i := range 6 {
+		go func() {
+			err := db.writer.do(t.Context(), durable, func(ctx context.Context, t *tx) error {
+				_, err := t.exec(ctx, `INSERT INTO garbage (key, due) VALUES ($1, 0)`, fmt.Sprint(i))
+				if i%3 == 1 {
+					return errOwn
+				}
+				return err
+			})
+			if i%3 == 1 {
+				bad <- err
+			} else {
+				good <- err
+			}
+		}()
+		waiting(t, db, i+1)
+	}
+	release()
+	for range 4 {
+		if err := <-good; err != nil {
+			t.Errorf("a good one: %v", err)
+		}
+	}
+	for range 2 {
+		if err := <-bad; err != errOwn {
+			t.Errorf("a bad one: %v, want %v", err, errOwn)
+		}
+	}
+	keys, err := db.Condemned(t.Context(), 10)
+	if got := fmt.Sprint(keys); err != nil || got != "[0 2 3 5]" {
+		t.Errorf("got %s, %v", got, err)
+	}
+	after := db.Stats()
+	if got := after.Commits - before.Commits; got != 2 {
+		t.Errorf("%d commits, want 2", got)
+	}
+}
+
+func TestCancelBeforeTurn(t *testing.T) {
+	db := openTemp(t)
+	release := hold(t, db)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	ran := false
+	go func() {
+		done <- db.writer.do(ctx, durable, func(context.Context, *tx) error { ran = true; return nil })
+	}()
+	waiting(t, db, 1)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	release()
+	if ran {
+		t.Error("a mutation ran after its caller was told that it did not")
+	}
+	if err := db.SaveClock(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+// TestCancelDuringTurn holds that a mutation that has begun is finished, and that
+// its caller learns what became of it.
+func TestCancelDuringTurn(t *testing.T) {
+	db := openTemp(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	err := db.writer.do(ctx, durable, func(ctx context.Context, t *tx) error {
+		cancel()
+		_, err := t.exec(ctx, `INSERT INTO garbage (key, due) VALUES ('x', 0)`)
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	keys, err := db.Condemned(t.Context(), 10)
+	if err != nil || len(keys) != 1 {
+		t.Errorf("got %v, %v", keys, err)
+	}
+}
+
+// TestPanic holds that a bug in one mutation does not stop the registry for good.
+func TestPanic(t *testing.T) {
+	db := openTemp(t)
+	release := hold(t, db)
+	neighbour := make(chan error, 1)
+	recovered := make(chan any, 1)
+	go func() {
+		defer func() { recovered <- recover() }()
+		db.writer.do(t.Context(), durable, func(ctx context.Context, t *tx) error {
+			t.exec(ctx, `INSERT INTO garbage (key, due) VALUES ('x', 0)`)
+			panic("a bug")
+		})
+	}()
+	waiting(t, db, 1)
+	go func() { neighbour <- db.DropUpload(t.Context(), meta.Upload{Repo: mustRepo(t, "a")}) }()
+	waiting(t, db, 2)
+	release()
+	if got := <-recovered; got != "a bug" {
+		t.Errorf("recovered %v", got)
+	}
+	if err := <-neighbour; !errors.Is(err, errLost) {
+		t.Errorf("the neighbour got %v, want %v", err, errLost)
+	}
+	pushBlob(t, db, mustRepo(t, "a"), "x")
+	if keys, err := db.Condemned(t.Context(), 10); err != nil || len(keys) != 0 {
+		t.Errorf("got %v, %v", keys, err)
+	}
+}
+
+// TestDurability holds which changes wait for the disk, and that the database is
+// really told so.
+func TestDurability(t *testing.T) {
+	db := openTemp(t)
+	ctx, a, b := t.Context(), mustRepo(t, "a"), mustRepo(t, "b")
+	level := func(k kind) (level int) {
+		err := db.writer.do(ctx, k, func(ctx context.Context, t *tx) error { return t.get(ctx, `PRAGMA synchronous`, nil, &level) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return level
+	}
+	for range 2 { // there and back
+		if got := level(durable); got != 2 {
+			t.Errorf("durable: synchronous is %d, want 2 (FULL)", got)
+		}
+		if got := level(relaxed); got != 1 {
+			t.Errorf("relaxed: synchronous is %d, want 1 (NORMAL)", got)
+		}
+	}
+	u := meta.Upload{ID: "1", Repo: a, Key: "k1", Algorithm: oci.SHA256}
+	x := meta.Blob{Digest: oci.SHA256.FromBytes([]byte("x")), Key: "k1", Size: 1}
+	image := imageOf(t, a, "v1", "x")
+	steps := []struct {
+		name   string
+		synced int64
+		do     func() error
+	}{
+		{"CreateUpload", 0, func() error { return db.CreateUpload(ctx, u) }},
+		{"SaveUpload", 0, func() error { return db.SaveUpload(ctx, u) }},
+		{"CommitUpload", 1, func() error { _, err := db.CommitUpload(ctx, u, x); return err }},
+		{"TouchBlob", 0, func() error { return db.TouchBlob(ctx, a, x.Digest) }},
+		{"SaveClock", 0, func() error { return db.SaveClock(ctx) }},
+		{"LinkBlob", 1, func() error { return db.LinkBlob(ctx, a, b, x.Digest) }},
+		{"PutManifest", 1, func() error { _, err := db.PutManifest(ctx, image); return err }},
+		{"PutManifest again", 0, func() error { _, err := db.PutManifest(ctx, image); return err }},
+		{"MarkDamaged", 1, func() error { return db.MarkDamaged(ctx, x.Digest, "k1") }},
+		{"DeleteTag", 1, func() error { return db.DeleteTag(ctx, a, image.Tags[0]) }},
+		{"DeleteManifest", 1, func() error { return db.DeleteManifest(ctx, a, image.Digest) }},
+		{"UnlinkBlob", 1, func() error { return db.UnlinkBlob(ctx, a, x.Digest) }},
+		{"CollectBlobs", 1, func() error { _, _, err := db.CollectBlobs(ctx, 9); return err }},
+		{"Forget", 1, func() error { return db.Forget(ctx, []blob.Key{"k1"}) }},
+		{"ForgetLosses", 1, func() error { _, err := db.ForgetLosses(ctx, 0, 9); return err }},
+		{"ExpireUploads", 1, func() error { _, err := db.ExpireUploads(ctx, 0, 9); return err }},
+		{"DropUpload", 1, func() error { return db.DropUpload(ctx, u) }},
+	}
+	for _, s := range steps {
+		before := db.Stats()
+		if err := s.do(); err != nil {
+			t.Errorf("%s: %v", s.name, err)
+		}
+		if got := db.Stats().Synced - before.Synced; got != s.synced {
+			t.Errorf("%s: %d synced commits, want %d", s.name, got, s.synced)
+		}
+	}
+}
+
+// TestMixedBatch holds that a relaxed change beside a durable one does not take
+// its durability away.
+func TestMixedBatch(t *testing.T) {
+	db := openTemp(t)
+	release := hold(t, db)
+	before := db.Stats()
+	done := make(chan error, 2)
+	go func() { done <- db.SaveClock(t.Context()) }()
+	waiting(t, db, 1)
+	go func() { done <- db.DropUpload(t.Context(), meta.Upload{Repo: mustRepo(t, "a")}) }()
+	waiting(t, db, 2)
+	release()
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	after := db.Stats()
+	if after.Synced-before.Synced != 1 || after.Commits-before.Commits != 2 {
+		t.Errorf("before %+v, after %+v: want two commits, one synced", before, after)
+	}
+}
+
+// TestFull holds that a database that cannot grow says so, goes on reading, and
+// recovers without a restart.
+func TestFull(t *testing.T) {
+	db := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "berth.db"), maxPages: 120})
+	defer db.Close()
+	a := mustRepo(t, "a")
+	var err error
+	n := 0
+	for ; err == nil; n++ {
+		if n == 1000 {
+			t.Fatal("the database is never full")
+		}
+		_, err = db.PutManifest(t.Context(), imageOf(t, a, fmt.Sprint("v", n), fmt.Sprintf("%04000d", n)))
+	}
+	if !errors.Is(err, meta.ErrNoSpace) {
+		t.Fatalf("got %v, want %v", err, meta.ErrNoSpace)
+	}
+	if err := db.Trouble(); !errors.Is(err, meta.ErrNoSpace) {
+		t.Errorf("trouble: got %v, want %v", err, meta.ErrNoSpace)
+	}
+	tags, err := db.Tags(t.Context(), a, "", 1000)
+	if err != nil || len(tags) != n-1 {
+		t.Errorf("%d tags, %v; want %d", len(tags), err, n-1)
+	}
+	if err := db.DeleteManifest(t.Context(), a, tags[0].Digest); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+	if err := db.Trouble(); err != nil {
+		t.Errorf("trouble after a commit: %v", err)
+	}
+	mustPut(t, db, imageOf(t, a, "v0", fmt.Sprintf("%04000d", 0)))
+	if err := db.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	db := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "berth.db")})
+	for range 2 {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := db.SaveClock(t.Context()); !errors.Is(err, errClosed) {
+		t.Errorf("write: got %v, want %v", err, errClosed)
+	}
+	if _, err := db.FindContent(t.Context(), oci.SHA256.FromBytes(nil)); err == nil {
+		t.Error("read: no error")
+	}
+}
+
+// TestCloseWaits holds that what is waiting when the database is closed is still
+// written.
+func TestCloseWaits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "berth.db")
+	db := mustOpen(t, Options{Path: path})
+	release := hold(t, db)
+	put, closed := make(chan error, 1), make(chan error, 1)
+	go func() { _, err := db.PutManifest(t.Context(), imageOf(t, mustRepo(t, "a"), "v1")); put <- err }()
+	waiting(t, db, 1)
+	go func() { closed <- db.Close() }()
+	waiting(t, db, 2)
+	release()
+	if err := errors.Join(<-put, <-closed); err != nil {
+		t.Error(err)
+	}
+	db = mustOpen(t, Options{Path: path})
+	defer db.Close()
+	if _, err := db.FindManifest(t.Context(), mustRepo(t, "a"), oci.Ref{Tag: mustTag(t, "v1")}); err != nil {
+		t.Error(err)
+	}
+}
