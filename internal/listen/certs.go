@@ -23,6 +23,10 @@ type CertificateOptions struct {
 	// without a port. A certificate that isn't valid for one is warned of.
 	ExpectHosts []string
 
+	// MinVersion is the oldest version spoken: tls.VersionTLS12, also when 0, or
+	// tls.VersionTLS13.
+	MinVersion uint16
+
 	// Every is how often Run looks whether the files have changed: 5 s.
 	Every time.Duration
 
@@ -64,7 +68,7 @@ func LoadCertificates(o CertificateOptions) (*Certificates, error) {
 // TLSConfig returns the configuration of a server with these certificates.
 func (c *Certificates) TLSConfig() *tls.Config {
 	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
+		MinVersion:     max(tls.VersionTLS12, c.opts.MinVersion),
 		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: c.Get,
 	}

@@ -336,6 +336,15 @@ func TestReloadDropsNothing(t *testing.T) {
 	}
 }
 
+func TestMinVersion(t *testing.T) {
+	for given, want := range map[uint16]uint16{0: tls.VersionTLS12, tls.VersionTLS10: tls.VersionTLS12, tls.VersionTLS13: tls.VersionTLS13} {
+		c := &Certificates{opts: CertificateOptions{MinVersion: given}}
+		if got := c.TLSConfig().MinVersion; got != want {
+			t.Errorf("with %x: got %x, want %x", given, got, want)
+		}
+	}
+}
+
 func FuzzToUTF8(f *testing.F) {
 	f.Add([]byte(utf16LE("-----BEGIN")))
 	f.Add([]byte("\xfe\xff\x00-\x00"))
