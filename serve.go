@@ -2,6 +2,7 @@ package berth
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"berth/config"
 	"berth/internal/listen"
 )
 
@@ -68,6 +70,9 @@ func (s *Server) certificates() (*listen.Certificates, error) {
 		return nil, nil
 	}
 	o := listen.CertificateOptions{CertFile: t.Certificate, KeyFile: t.Key, Log: s.log}
+	if t.Minimum == config.TLS13 {
+		o.MinVersion = tls.VersionTLS13
+	}
 	if u, err := url.Parse(s.cfg.HTTP.ExternalURL); err == nil && u.Hostname() != "" {
 		o.ExpectHosts = []string{u.Hostname()}
 	}
