@@ -27,10 +27,6 @@ type CertificateOptions struct {
 	// tls.VersionTLS13.
 	MinVersion uint16
 
-	// MinVersion is the oldest version of TLS that is spoken, such as
-	// tls.VersionTLS13. 0 means TLS 1.2, and older ones are never spoken.
-	MinVersion uint16
-
 	// Every is how often Run looks whether the files have changed: 5 s.
 	Every time.Duration
 
