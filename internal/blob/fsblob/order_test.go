@@ -138,10 +138,22 @@ func newDurability() *durability {
 }
 
 func (d *durability) hook(op, name string, do func() error) error {
-	covered := d.before(op, name)
-	err := do()
+	if op == "syncdir" { // beside others, as it really is
+		covered := d.inside(name)
+		err := do()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, n := range covered {
+			if _, ok := d.names[n]; ok && err == nil {
+				d.names[n] = true
+			}
+		}
+		return err
+	}
+	// What changes names happens in one step with the account of it.
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	err := do()
 	if err != nil {
 		return err
 	}
@@ -155,25 +167,18 @@ func (d *durability) hook(op, name string, do func() error) error {
 	case "fsync":
 		delete(d.dirty, name)
 	}
-	for _, n := range covered {
-		if _, ok := d.names[n]; ok {
-			d.names[n] = true
-		}
-	}
 	return nil
 }
 
-// before returns which names a syncdir that begins now makes durable. Those that
+// inside returns which names a syncdir that begins now makes durable. Those that
 // appear while it runs are not certain to be.
-func (d *durability) before(op, name string) []string {
+func (d *durability) inside(dir string) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var covered []string
-	if op == "syncdir" {
-		for n := range d.names {
-			if path.Dir(n) == name {
-				covered = append(covered, n)
-			}
+	for n := range d.names {
+		if path.Dir(n) == dir {
+			covered = append(covered, n)
 		}
 	}
 	return covered
