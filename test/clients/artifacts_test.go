@@ -15,7 +15,7 @@ import (
 // TestArtifacts attaches things to an image and finds them, with oras and
 // regctl, each of which must see what the other one did.
 func TestArtifacts(t *testing.T) {
-	reg := realtest.Start(t, realtest.Options{})
+	reg := start(t, realtest.Options{})
 	r := readerOf(reg)
 	oras, regctl := realtest.Oras(t), realtest.Regctl(t, reg.Addr)
 	layout := realtest.NewLayout(t, realtest.Image{})
@@ -76,7 +76,7 @@ func TestArtifacts(t *testing.T) {
 
 // TestArtifactOnItsOwn pushes files that are no image at all.
 func TestArtifactOnItsOwn(t *testing.T) {
-	reg := realtest.Start(t, realtest.Options{})
+	reg := start(t, realtest.Options{})
 	oras, regctl := realtest.Oras(t), realtest.Regctl(t, reg.Addr)
 	content := bytes.Repeat([]byte("0123456789abcdef"), 100_000)
 	file := write(t, oras.Home, "data.bin", string(content))
@@ -141,7 +141,7 @@ func sameFile(t *testing.T, got, want string) {
 
 // TestHelm pushes versions of a chart; helm finds the newest by the list of tags.
 func TestHelm(t *testing.T) {
-	reg := realtest.Start(t, realtest.Options{})
+	reg := start(t, realtest.Options{})
 	p := makeHelm(t, plainHTTP, nil, realtest.Layout{})
 	helm := realtest.Helm(t)
 	for _, version := range []string{"0.1.0", "0.2.0", "0.10.0", "1.0.0+build.7"} {

@@ -10,7 +10,7 @@ import (
 
 // TestClients has each client push, pull into a clean place, list and delete.
 func TestClients(t *testing.T) {
-	reg := realtest.Start(t, realtest.Options{})
+	reg := start(t, realtest.Options{})
 	r := readerOf(reg)
 	for name, maker := range makers() {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func served(requests []realtest.Request) bool {
 // TestManyLayers pushes and pulls an image with more layers than docker
 // transfers at once.
 func TestManyLayers(t *testing.T) {
-	reg := realtest.Start(t, realtest.Options{})
+	reg := start(t, realtest.Options{})
 	docker := realtest.Docker(t)
 	image := realtest.Image{Layers: make([]int64, 24), Seed: 24}
 	for i := range image.Layers {

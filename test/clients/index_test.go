@@ -16,7 +16,7 @@ func platforms() []string {
 // TestIndexes has the clients copy an index of four platforms, whole, and take
 // single platforms out of it.
 func TestIndexes(t *testing.T) {
-	reg := realtest.Start(t, realtest.Options{})
+	reg := start(t, realtest.Options{})
 	r := readerOf(reg)
 	layout := realtest.NewLayout(t, realtest.Image{Layers: []int64{150_000, 7}, Seed: 4, Platforms: platforms()})
 	for _, name := range []string{"skopeo", "crane", "oras", "regctl"} {
@@ -67,7 +67,7 @@ func checkIndex(t *testing.T, r reader, repo, tag string) {
 
 // TestIndexesMade has the clients make indexes of images that are there.
 func TestIndexesMade(t *testing.T) {
-	reg := realtest.Start(t, realtest.Options{})
+	reg := start(t, realtest.Options{})
 	r := readerOf(reg)
 	const repo = "made/app"
 	base := reg.Addr + "/" + repo

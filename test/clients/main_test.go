@@ -18,6 +18,20 @@ import (
 
 func TestMain(m *testing.M) { realtest.Main(m) }
 
+// start starts a registry, and wants it never to answer with a server error.
+func start(t *testing.T, o realtest.Options) *realtest.Registry {
+	t.Helper()
+	reg := realtest.Start(t, o)
+	t.Cleanup(func() {
+		for _, r := range reg.Log.Requests("", "") {
+			if r.Status >= 500 {
+				t.Errorf("%s %s was answered with %d", r.Method, r.Path, r.Status)
+			}
+		}
+	})
+	return reg
+}
+
 // berth returns the built program as one more client.
 func berth(t *testing.T) *realtest.CLI {
 	t.Helper()

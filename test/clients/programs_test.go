@@ -23,9 +23,10 @@ const (
 // A program is one of the clients, told what to push. Its functions return what
 // the program printed.
 type program struct {
-	login func(addr, user, password string) (string, error)
-	push  func(ref string) (string, error)
-	pull  func(ref string) (string, error) // to where nothing is, and compares
+	login  func(addr, user, password string) (string, error)
+	logout func(addr string)
+	push   func(ref string) (string, error)
+	pull   func(ref string) (string, error) // to where nothing is, and compares
 
 	// Not every program can do the rest, which is nil then.
 	tags    func(repo string) string
@@ -76,6 +77,7 @@ func makeSkopeo(t *testing.T, w wire, env []string, l realtest.Layout) program {
 		login: func(addr, user, password string) (string, error) {
 			return c.Try(words("login", insecure, "-u", user, "-p", password, addr)...)
 		},
+		logout: func(addr string) { c.Run("logout", addr) },
 		push: func(ref string) (string, error) {
 			return c.Try(words("copy", "--all", "--preserve-digests", w.on("--dest-tls-verify=false"), "oci:"+l.Ref(), "docker://"+ref)...)
 		},
@@ -98,7 +100,8 @@ func makeCrane(t *testing.T, _ wire, env []string, l realtest.Layout) program {
 		login: func(addr, user, password string) (string, error) {
 			return c.Try("auth", "login", addr, "-u", user, "-p", password)
 		},
-		push: func(ref string) (string, error) { return c.Try("push", l.Dir, ref) },
+		logout: func(addr string) { c.Run("auth", "logout", addr) },
+		push:   func(ref string) (string, error) { return c.Try("push", l.Dir, ref) },
 		pull: func(ref string) (string, error) {
 			dir := emptyDir(t)
 			out, err := c.Try("pull", "--format=oci", ref, dir)
@@ -121,6 +124,7 @@ func makeOras(t *testing.T, w wire, env []string, l realtest.Layout) program {
 		login: func(addr, user, password string) (string, error) {
 			return c.Input(password).Try(words("login", insecure, "-u", user, "--password-stdin", addr)...)
 		},
+		logout: func(addr string) { c.Run("logout", addr) },
 		push: func(ref string) (string, error) {
 			return c.Try(words("cp", w.on("--to-plain-http"), "--from-oci-layout", l.Ref(), ref)...)
 		},
@@ -152,6 +156,7 @@ func makeRegctl(t *testing.T, w wire, env []string, l realtest.Layout) program {
 			known(addr)
 			return c.Input(password).Try("registry", "login", addr, "-u", user, "--pass-stdin")
 		},
+		logout: func(addr string) { c.Run("registry", "logout", addr) },
 		push: func(ref string) (string, error) {
 			known(host(ref))
 			return c.Try("image", "copy", "ocidir://"+l.Ref(), ref)
@@ -181,6 +186,7 @@ func store(c *realtest.CLI, w wire, l realtest.Layout) program {
 		login: func(addr, user, password string) (string, error) {
 			return c.Try(words("login", insecure, "-u", user, "-p", password, addr)...)
 		},
+		logout: func(addr string) { c.Run("logout", addr) },
 		push: func(ref string) (string, error) {
 			id = c.Out("pull", "-q", "oci:"+l.Ref())
 			return c.Try(words("push", insecure, id, "docker://"+ref)...)
@@ -229,6 +235,7 @@ func makeDocker(t *testing.T, _ wire, _ []string, _ realtest.Layout) program {
 		login: func(addr, user, password string) (string, error) {
 			return c.Input(password).Try("login", "-u", user, "--password-stdin", addr)
 		},
+		logout: func(addr string) { c.Run("logout", addr) },
 		push: func(ref string) (string, error) {
 			c.Run("load", "-i", saved)
 			c.Run("tag", name, ref)
@@ -263,6 +270,7 @@ func makeHelm(t *testing.T, w wire, env []string, _ realtest.Layout) program {
 		login: func(addr, user, password string) (string, error) {
 			return c.Input(password).Try(words("registry", "login", insecure, "-u", user, "--password-stdin", addr)...)
 		},
+		logout: func(addr string) { c.Run("registry", "logout", addr) },
 		push: func(ref string) (string, error) {
 			repo, version, _ := strings.Cut(ref[strings.LastIndex(ref, "/")+1:], ":")
 			writeChart(t, filepath.Join(c.Home, repo), repo, version)

@@ -13,7 +13,7 @@ import (
 // folder: build, tag, push, remove both names, pull from Berth, run; the same
 // after a restart, after a crash, and from a copy of the folder.
 func TestWalkThrough(t *testing.T) {
-	reg := realtest.Start(t, realtest.Options{})
+	reg := start(t, realtest.Options{})
 	docker := realtest.Docker(t)
 	local := docker.Build("walkthrough/hello:latest", realtest.Image{Busybox: true, Layers: []int64{200_000, 3}, Seed: 7})
 	id := docker.Out("image", "inspect", "-f", "{{.Id}}", local)
@@ -38,7 +38,7 @@ func TestWalkThrough(t *testing.T) {
 	copyFolder(t, reg.Dir, stopped)
 	for _, dir := range []string{running, stopped} {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
-			again := realtest.Start(t, realtest.Options{Dir: dir})
+			again := start(t, realtest.Options{Dir: dir})
 			ref := again.Addr + "/hello:v1"
 			pullsAndRuns(t, realtest.Docker(t), again, ref, id)
 			wantText(t, berth(t).Run("ls", "--data", dir), "hello")
