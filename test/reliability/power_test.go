@@ -1,0 +1,54 @@
+package reliability
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"berth/test/realtest"
+)
+
+// perDisk is how many times the power of one disk is cut before the next one is
+// made: what was pushed stays, so it fills up.
+const perDisk = 10
+
+// cutAndMount takes the power away from a disk and gives it back. For a moment
+// in between clients still get answers: none of those may be an acknowledgement.
+func cutAndMount(reg *realtest.Registry, d *realtest.Disk) {
+	d.Cut()
+	time.Sleep(100 * time.Millisecond)
+	reg.Kill()
+	d.Mount()
+}
+
+// testPowerLosses is n losses of power: every second disk has a server that
+// collects garbage as fast as it can.
+func testPowerLosses(t *testing.T, n int, most time.Duration) {
+	realtest.Root(t)
+	s := seed(t)
+	st := new(stats)
+	per := min(perDisk, (n+1)/2)
+	for i := 0; i*per < n; i++ {
+		name, set := "pushing", settings{largest: 2 << 20}
+		if i%2 == 1 {
+			name, set = "collecting", settings{largest: 1 << 20, collect: true, env: collecting()}
+		}
+		t.Run(fmt.Sprint(name, i), func(t *testing.T) {
+			disk := realtest.NewDisk(t, 2<<30)
+			cr := newCrash(t, filepath.Join(disk.Dir, "data"), s+uint64(i), ofPower, set, st)
+			for range min(per, n-i*per) {
+				cr.under(most, func() { cutAndMount(cr.reg, disk) })
+				cr.again(everything)
+			}
+			cr.finish()
+		})
+	}
+	st.report(t, fmt.Sprintf("power losses: %d under load", st.crashes))
+}
+
+// TestPowerLosses shows that the loss of power costs nothing that was
+// acknowledged.
+func TestPowerLosses(t *testing.T) {
+	testPowerLosses(t, count(t, "BERTH_TEST_POWERLOSSES", 5), 1500*time.Millisecond)
+}
