@@ -110,7 +110,7 @@ func (s *Server) openData(ctx context.Context, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := checkFileSystem(s.cfg, facts); err != nil {
+	if err := s.checkFileSystem(facts); err != nil {
 		return err
 	}
 	lock, err := fsblob.LockDir(s.cfg.Data)
@@ -128,14 +128,24 @@ func (s *Server) openData(ctx context.Context, now func() time.Time) error {
 	return s.openDatabase(ctx, now)
 }
 
-// checkFileSystem refuses to put SQLite where it isn't safe.
-func checkFileSystem(cfg config.Config, facts fsblob.Facts) error {
-	inside := cfg.Database.Path == config.Config{Data: cfg.Data}.Derive().Database.Path
-	if !inside || !facts.Network && facts.Locks && facts.MapsShared {
+// checkFileSystem refuses to put SQLite where it isn't safe: where files may be
+// changed from another machine, or without locks and shared memory that work. On
+// fuse and 9p, which a container on a desktop machine gets, a program beside us
+// answers for the files; it may be trusted if these work.
+func (s *Server) checkFileSystem(facts fsblob.Facts) error {
+	inside := s.cfg.Database.Path == config.Config{Data: s.cfg.Data}.Derive().Database.Path
+	works := facts.Locks && facts.MapsShared
+	beside := facts.Type == "fuse" || facts.Type == "9p"
+	switch {
+	case !inside || works && !facts.Network:
+		return nil
+	case works && beside:
+		s.log.Warn("the database is on a file system that another program answers for; database.path can move it to a local disk",
+			"directory", s.cfg.Data, "type", facts.Type)
 		return nil
 	}
 	return fmt.Errorf("the data directory %s is on %s, where a database can be damaged (no reliable locks or shared memory): "+
-		"keep the content there and put the database on a local disk with database.path, such as database.path: /var/lib/berth/berth.db", cfg.Data, facts.Type)
+		"keep the content there and put the database on a local disk with database.path, such as database.path: /var/lib/berth/berth.db", s.cfg.Data, facts.Type)
 }
 
 func deletion(cfg config.Config) registry.Deletion {
