@@ -39,6 +39,9 @@ func (u *upload) Commit(ctx context.Context, d oci.Digest) error {
 		return err
 	}
 	key, err := a.w.Commit(ctx, d)
+	if errors.Is(err, blob.ErrLost) { // what a failed fsync was to keep may be gone
+		return t.do(func() error { return u.drop(ctx, fmt.Errorf("commit blob %s: %w", d, err)) })
+	}
 	if err != nil {
 		return u.giveUpIfFull(ctx, t, fmt.Errorf("commit blob %s: %w", d, err))
 	}
