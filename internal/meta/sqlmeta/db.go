@@ -14,6 +14,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -92,6 +93,9 @@ func (db *DB) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := syncLog(db.path); err != nil {
+		return err
+	}
 	pool, err := openSQLite(db.path, live, writerPragmas(db.opts.maxPages), db.opts.wrap)
 	if err != nil {
 		return err
@@ -117,6 +121,20 @@ func (db *DB) open(ctx context.Context) error {
 	}
 	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay}
 	return nil
+}
+
+// syncLog makes the log durable that a killed process may have left. SQLite takes
+// what is in it for committed, and so does whoever reads it from us and is told
+// that nothing needs to be changed: only the page cache may know of it.
+func syncLog(path string) error {
+	err := syncFile(path + "-wal")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 // Close saves the clock and closes the database, after what is being written.
