@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"io"
 	"sync"
 )
 
@@ -64,8 +65,12 @@ func call[T any](s *spy, text string, do func() (T, error)) (T, error) {
 	}
 	var zero T
 	if mode == after {
-		if _, err := do(); err != nil {
+		v, err := do()
+		if err != nil {
 			return zero, err
+		}
+		if open, ok := any(v).(io.Closer); ok {
+			open.Close() // nobody else will
 		}
 	}
 	return zero, errInjected
