@@ -6,6 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strconv"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -196,8 +199,8 @@ func newHtpasswdRemove() *cobra.Command {
 			}
 			sayConverted(cmd.OutOrStdout(), path, doc)
 			if !anybody(doc) {
-				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s has no user left. A running server takes such a file for damaged and keeps "+
-					"the users it had: restart it, or add a user\n", path)
+				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s has no user left. A running server takes that for a damaged file and keeps "+
+					"the users it had, until there is a user again or it is stopped\n", path)
 			}
 			return nil
 		},
@@ -302,7 +305,15 @@ func listUsers(doc *htpasswd.Document, out io.Writer) error {
 			kind = "cannot log in: " + err.Error()
 		}
 		seen[e.User] = true
-		fmt.Fprintf(w, "%q\t%d\t%s\n", e.User, e.Line, kind)
+		fmt.Fprintf(w, "%s\t%d\t%s\n", printable(e.User), e.Line, kind)
 	}
 	return w.Flush()
+}
+
+// printable quotes a name that is empty or would do something to the terminal.
+func printable(name string) string {
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(name)
+	}
+	return name
 }

@@ -112,7 +112,7 @@ func promptTo(tty *os.File, stderr io.Writer) io.Writer {
 // returns exitInterrupted.
 func askTerminal(tty *os.File, out io.Writer, prompt string) (string, error) {
 	fd := int(tty.Fd())
-	state, err := term.MakeRaw(fd) // no echo from before the prompt on; ReadPassword brings back lines and Ctrl-C
+	state, err := term.GetState(fd)
 	if err != nil {
 		return "", fmt.Errorf("ask for a password: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,14 +23,15 @@ func TestPoolOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
+		var wg sync.WaitGroup
 		wait := func(name string, level trust, from string) {
-			go func() {
+			wg.Go(func() {
 				if err := p.acquire(ctx, level, netip.MustParseAddr(from)); err != nil {
 					t.Error(err)
 				}
 				got = append(got, name) // only one holds the place
 				p.release()
-			}()
+			})
 			synctest.Wait()
 		}
 		for i := range 3 {
@@ -39,7 +41,7 @@ func TestPoolOrder(t *testing.T) {
 		wait("other", stranger, "10.0.0.2")
 		wait("known", known, "10.0.0.1")
 		p.release()
-		synctest.Wait()
+		wg.Wait()
 		want := []string{"known", "guess0", "newcomer", "guess1", "other", "guess2"}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
@@ -60,23 +62,24 @@ func TestPoolAbandoned(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		served := 0
+		var wg sync.WaitGroup
 		for i := range 6 {
 			own := ctx
 			if i%2 == 0 {
 				own = t.Context()
 			}
-			go func() {
+			wg.Go(func() {
 				if err := p.acquire(own, trust(i%2), here); err == nil {
-					served++
+					served++ // only one holds the place
 					p.release()
 				}
-			}()
+			})
 			synctest.Wait()
 		}
 		cancel()
 		synctest.Wait()
 		p.release()
-		synctest.Wait()
+		wg.Wait()
 		if served != 3 || p.free != 1 || len(p.strangers)+len(p.turns)+len(p.known) != 0 {
 			t.Errorf("got %d served, want 3; left over: %+v", served, p)
 		}
@@ -98,17 +101,18 @@ func TestFlights(t *testing.T) {
 		together := func(first, others error) []error {
 			checks = 0
 			errs := make([]error, 5)
+			var wg sync.WaitGroup
 			for i := range errs {
-				go func() {
+				wg.Go(func() {
 					if i == 0 {
 						errs[i] = f.do(t.Context(), key, slow(first))
 						return
 					}
 					errs[i] = f.do(t.Context(), key, slow(others))
-				}()
+				})
 				synctest.Wait()
 			}
-			time.Sleep(time.Minute)
+			wg.Wait()
 			return errs
 		}
 		wrong := errors.New("wrong")
