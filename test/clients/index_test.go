@@ -72,16 +72,18 @@ func TestIndexesMade(t *testing.T) {
 	const repo = "made/app"
 	base := reg.Addr + "/" + repo
 	crane := realtest.Crane(t)
-	var refs []string
+	skopeo := realtest.Skopeo(t)
+	var refs, dockerRefs []string // the same in the formats of OCI and docker
 	for i, p := range platforms() {
 		l := realtest.NewLayout(t, realtest.Image{Layers: []int64{int64(1000 * i), 100}, Platforms: []string{p}})
 		ref := base + ":" + strings.ReplaceAll(p, "/", "-")
 		crane.Run("push", l.Dir, ref)
-		refs = append(refs, ref)
+		skopeo.Run("copy", "--format", "v2s2", "--dest-tls-verify=false", "oci:"+l.Ref(), "docker://"+ref+"-docker")
+		refs, dockerRefs = append(refs, ref), append(dockerRefs, ref+"-docker")
 	}
 	t.Run("docker", func(t *testing.T) {
 		docker := realtest.Docker(t)
-		docker.Run(append([]string{"manifest", "create", "--insecure", base + ":docker"}, refs...)...)
+		docker.Run(append([]string{"manifest", "create", "--insecure", base + ":docker"}, dockerRefs...)...)
 		docker.Run("manifest", "push", "--insecure", base+":docker")
 		checkIndex(t, r, repo, "docker")
 		wantText(t, docker.Run("manifest", "inspect", "--insecure", base+":docker"), "s390x")
@@ -121,9 +123,7 @@ func TestIndexesMade(t *testing.T) {
 		realtest.Oras(t).Run(args...)
 		checkIndex(t, r, repo, "oras")
 	})
-	// An index of one copied into another repository takes its images along.
-	t.Run("copied", func(t *testing.T) {
-		skopeo := realtest.Skopeo(t)
+	t.Run("copied", func(t *testing.T) { // into another repository, which takes its images along
 		skopeo.Run("copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", "docker://"+base+":docker", "docker://"+reg.Addr+"/made/copy:v1")
 		checkIndex(t, r, "made/copy", "v1")
 		skopeo.Run("copy", "--all", "--src-tls-verify=false", "docker://"+base+":docker", "dir:"+filepath.Join(skopeo.Home, "copy"))
