@@ -73,7 +73,7 @@ func New(ctx context.Context, o Options) (*File, error) {
 // Authenticate finds out whether c is a user of the file and their password.
 // It returns an error that is auth.ErrRejected if not, which is auth.ErrNotMine
 // too if the file has no such user; that takes as long. A *auth.ThrottledError
-// comes only for credentials that are not remembered as good.
+// comes only for credentials that were not good before.
 func (f *File) Authenticate(ctx context.Context, c auth.Credentials) (auth.Principal, error) {
 	now := f.now()
 	f.reload(ctx, now, onceASecond)
@@ -115,23 +115,33 @@ func (f *File) check(ctx context.Context, a attempt, from netip.Addr) error {
 	if f.memory.trust(a.key, a.now) == fresh { // by a check that ended since the caller looked
 		return nil
 	}
-	bucket := bucketKey{f.mac(a.User), from}
-	if err := f.limits.reserve(bucket, a.now); err != nil {
+	forgive, err := f.reserveFailure(a, from)
+	if err != nil {
 		return err
 	}
 	if err := f.hashing.acquire(ctx, a.trust, from); err != nil {
-		f.limits.refund(bucket)
+		forgive()
 		return fmt.Errorf("wait to check the password: %w", err)
 	}
 	defer f.hashing.release()
 	f.hashed.Add(1)
 	if a.user.name != "" && a.user.hash.Matches(a.Password) {
-		f.limits.refund(bucket)
+		forgive()
 		f.memory.remember(a.key, a.now)
 		return nil
 	}
 	f.current.Load().work.spend(a.Password, a.user.hash)
 	return auth.ErrRejected
+}
+
+// reserveFailure counts a failed log-in, which forgive takes back. One that is
+// known is no guess, whatever others do at its address, and counts for nothing.
+func (f *File) reserveFailure(a attempt, from netip.Addr) (forgive func(), err error) {
+	if a.trust == known {
+		return func() {}, nil
+	}
+	bucket := bucketKey{f.mac(a.User), from}
+	return func() { f.limits.refund(bucket) }, f.limits.reserve(bucket, a.now)
 }
 
 // Known reports whether p can log in by this file still. It is for whoever

@@ -382,6 +382,32 @@ func TestThrottle(t *testing.T) {
 	b.want("throttled", b.login("nobody", "wrong"))
 }
 
+// TestKnownIsNotThrottled holds that a credential that was good before, and has
+// to be checked again, is not throttled for the guesses of others.
+func TestKnownIsNotThrottled(t *testing.T) {
+	b := newBench(t, "bob:"+bcOfP+"\n")
+	b.want("in", b.login("bob", "p"))
+	guess := func() {
+		for i := range failuresAtOnce {
+			b.want("rejected", b.login("bob", fmt.Sprint(i)))
+		}
+		b.want("throttled", b.login("bob", "wrong"))
+	}
+	guess()
+	b.rewrite("bob:" + bcOfP + "\neve:" + bcOfP + "\n")
+	b.wait(time.Second)
+	b.want("throttled", b.login("bob", "wrong"))
+	b.want("in", b.login("bob", "p"))
+
+	b.wait(24 * time.Hour)
+	guess()
+	b.want("in", b.login("bob", "p"))
+
+	b.rewrite("bob:" + madeText(t, "p") + "\n") // the same password, but nobody knows that
+	b.wait(time.Second)
+	b.want("throttled", b.login("bob", "p"))
+}
+
 // TestRightLoginsAreFree makes many right log-ins that are not remembered.
 func TestRightLoginsAreFree(t *testing.T) {
 	b := newBench(t, "bob:"+bcOfP+"\n")

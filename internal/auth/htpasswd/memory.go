@@ -9,8 +9,9 @@ const (
 	// freshFor is how long a verified credential is believed without hashing.
 	freshFor = 5 * time.Minute
 
-	// knownFor is how long one that was good before is checked ahead of others.
-	knownFor = time.Hour
+	// knownFor is how long one that was good before is checked ahead of others
+	// and is not throttled: long enough for what runs once a night.
+	knownFor = 36 * time.Hour
 
 	// maxRemembered bounds each of the two generations, together about 1 MiB.
 	maxRemembered = 8192
@@ -25,7 +26,7 @@ type trust int
 
 const (
 	stranger trust = iota // nothing
-	known                 // it was good within the last hour: check it, but first
+	known                 // it was good before, against the same hash: check it, but ahead of others
 	fresh                 // it is good
 )
 
