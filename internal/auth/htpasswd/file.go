@@ -125,7 +125,7 @@ func (f *File) check(ctx context.Context, a attempt, from netip.Addr) error {
 	}
 	defer f.hashing.release()
 	f.hashed.Add(1)
-	if a.user.name != "" && a.user.hash.Matches(a.Password) {
+	if a.user.hash.Matches(a.Password) { // the zero Hash never does
 		forgive()
 		f.memory.remember(a.key, a.now)
 		return nil

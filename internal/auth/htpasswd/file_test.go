@@ -32,7 +32,12 @@ type bench struct {
 
 func newBench(t *testing.T, text string) *bench {
 	t.Helper()
-	b := &bench{t: t, path: writeFile(t, text), log: new(bytes.Buffer), time: time.Now()}
+	return newBenchAt(t, writeFile(t, text))
+}
+
+func newBenchAt(t *testing.T, path string) *bench {
+	t.Helper()
+	b := &bench{t: t, path: path, log: new(bytes.Buffer), time: time.Now()}
 	f, err := New(t.Context(), Options{Path: b.path, Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: b.now})
 	if err != nil {
 		t.Fatal(err)
@@ -256,6 +261,41 @@ func TestReloadAtOnce(t *testing.T) {
 	b.want("in", b.login("bob", "r"))
 }
 
+// TestReloadOld changes a file whose times lie in the past, as copied files
+// have, so that only what stat says can tell.
+func TestReloadOld(t *testing.T) {
+	path := writeFile(t, "bob:"+madeText(t, "a")+"\n")
+	old := time.Now().Add(-time.Hour)
+	set := func(path string, at time.Time) {
+		t.Helper()
+		if err := os.Chtimes(path, time.Time{}, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(path, old)
+	b := newBenchAt(t, path)
+	b.want("in", b.login("bob", "a"))
+
+	b.rewrite("bob:" + madeText(t, "b") + "\n")
+	set(path, old.Add(time.Minute))
+	b.wait(time.Second)
+	b.want("rejected", b.login("bob", "a")) // by its time
+	b.want("in", b.login("bob", "b"))
+
+	b.rewrite("bob:" + madeText(t, "c") + "\n\n")
+	set(path, old.Add(time.Minute))
+	b.wait(time.Second)
+	b.want("in", b.login("bob", "c")) // by its size
+
+	other := writeFile(t, "bob:"+madeText(t, "d")+"\n\n")
+	set(other, old.Add(time.Minute))
+	if err := os.Rename(other, path); err != nil {
+		t.Fatal(err)
+	}
+	b.wait(time.Second)
+	b.want("in", b.login("bob", "d")) // by being another file
+}
+
 // TestLastGood keeps the last good file, says so once, and takes the next good one.
 func TestLastGood(t *testing.T) {
 	b := newBench(t, "bob:"+bcOfP+"\n")
@@ -325,6 +365,18 @@ func TestRemembered(t *testing.T) {
 	hashed(4, "another password")
 	b.want("rejected", b.login("bob", "P"))
 	hashed(5, "a wrong password is never remembered")
+}
+
+// TestRememberedMeanwhile checks a credential that another connection had
+// checked since this one looked: nothing is left to do.
+func TestRememberedMeanwhile(t *testing.T) {
+	b := newBench(t, "bob:"+bcOfP+"\n")
+	b.want("in", b.login("bob", "p"))
+	c := auth.Credentials{User: "bob", Password: "p"}
+	key, u := b.lookup(c)
+	if err := b.check(t.Context(), attempt{c, u, key, stranger, b.now()}, netip.Addr{}); err != nil || b.Status().Hashed != 1 {
+		t.Errorf("got %v and %d hashes, want 1", err, b.Status().Hashed)
+	}
 }
 
 // TestTogether sends the same new credential on many connections at once: one
