@@ -286,6 +286,33 @@ func TestObjectsGoFirst(t *testing.T) {
 	}
 }
 
+// TestSharedKey holds that an object which two blobs have, as a file taken over
+// from elsewhere may be under two digests, goes with the last of them.
+func TestSharedKey(t *testing.T) {
+	e := newEnv(t)
+	e.push("x")
+	d256, d512 := oci.SHA256.FromBytes([]byte("x")), oci.SHA512.FromBytes([]byte("x"))
+	rec, err := e.db.FindContent(t.Context(), d256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := meta.Upload{ID: "u", Repo: e.repo, Key: blob.NewKey(), Algorithm: oci.SHA512, Started: time.Now()}
+	if err := e.db.CreateUpload(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.db.CommitUpload(t.Context(), u, meta.Blob{Digest: d512, Key: rec.Key, Size: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range []oci.Digest{d256, d512} {
+		if err := e.core.DeleteBlob(t.Context(), e.repo, d); err != nil {
+			t.Fatal(err)
+		}
+		e.running += delay
+		e.collect(gc.Report{Objects: i})
+		e.want(1 - i)
+	}
+}
+
 // A forgetful Garbage fails to forget.
 type forgetful struct {
 	meta.Garbage

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
+	"time"
 
 	"berth/internal/blob"
 	"berth/internal/blob/blobtest"
@@ -228,4 +230,122 @@ func TestTouch(t *testing.T) {
 	if touched != 3 {
 		t.Errorf("touched %d times, want 3: its grace has begun anew", touched)
 	}
+}
+
+// TestStoredBytesAreReadAgain holds that the hash that ran along is not believed
+// of an upload that was not written by one process, one writer after the other.
+func TestStoredBytesAreReadAgain(t *testing.T) {
+	a, content := repo(t, "a"), randomBytes(1000)
+	d := oci.SHA256.FromBytes(content)
+	for _, tt := range []struct {
+		name    string
+		between func(e *env, u registry.Upload)
+	}{
+		{"another process", func(e *env, _ registry.Upload) { e.restart() }},
+		{"forgotten", func(e *env, _ registry.Upload) { e.core.ForgetSessions(-time.Hour) }},
+		{"taken over", func(e *env, u registry.Upload) {
+			old := newHeldReader(nil)
+			ended := make(chan error)
+			go func() { ended <- u.Append(context.WithoutCancel(t.Context()), u.Size(), old) }()
+			<-old.reached
+			if err := e.resume(a, u).Append(t.Context(), u.Size(), bytes.NewReader(nil)); err != nil {
+				t.Fatal(err)
+			}
+			<-ended
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := newEnv(t)
+			u := e.start(a)
+			if err := u.Append(t.Context(), 0, bytes.NewReader(content)); err != nil {
+				t.Fatal(err)
+			}
+			tt.between(e, u)
+			e.overwrite(a, u.ID(), randomBytes(len(content)))
+			wantCode(t, e.resume(a, u).Commit(t.Context(), d), oci.DigestInvalid)
+		})
+	}
+}
+
+// overwrite changes the bytes of an upload behind the registry's back.
+func (e *env) overwrite(r oci.Repo, id meta.UploadID, content []byte) {
+	e.t.Helper()
+	rec, err := e.db.FindUpload(e.t.Context(), r, id)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	w, err := e.blobs.Resume(e.t.Context(), rec.Key, 0, nil)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer w.Close()
+	if _, err := w.Write(content); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// A lateReader gives its first bytes and, when it was interrupted and is let go,
+// more, as one does that had them in a buffer.
+type lateReader struct {
+	parts   [][]byte
+	reached chan struct{}
+	letGo   chan struct{}
+}
+
+func (l *lateReader) Read(p []byte) (int, error) {
+	if len(l.parts) == 0 {
+		return 0, io.EOF
+	}
+	if len(l.parts) == 1 {
+		close(l.reached)
+		<-l.letGo
+	}
+	n := copy(p, l.parts[0])
+	l.parts = l.parts[1:]
+	return n, nil
+}
+
+// TestTakenOverWritesNoMore holds that bytes which come late, on a connection
+// that was taken over, go nowhere.
+func TestTakenOverWritesNoMore(t *testing.T) {
+	a, content := repo(t, "a"), randomBytes(100)
+	e := newEnv(t)
+	e.opts.CheckpointBytes = 1
+	e.restart()
+	u := e.start(a)
+	old := &lateReader{parts: [][]byte{content[:60], randomBytes(40)}, reached: make(chan struct{}), letGo: make(chan struct{})}
+	ended := make(chan error)
+	go func() { ended <- u.Append(context.WithoutCancel(t.Context()), 0, old) }()
+	<-old.reached
+	if err := e.resume(a, u).Append(t.Context(), 60, bytes.NewReader(content[60:])); err != nil {
+		t.Fatal(err)
+	}
+	close(old.letGo)
+	wantCode(t, <-ended, oci.BlobUploadInvalid)
+	d := oci.SHA256.FromBytes(content)
+	if err := e.resume(a, u).Commit(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	e.wantBlob(a, d, content)
+}
+
+// TestLateFinderMarksNothing holds that whoever finds an object missing that was
+// replaced meanwhile doesn't mark its successor.
+func TestLateFinderMarksNothing(t *testing.T) {
+	a, content := repo(t, "a"), randomBytes(100)
+	e := newEnv(t)
+	d := e.push(a, content)
+	e.damage(d, e.blobs.Delete)
+	once := false
+	e.opts.Blobs = blobtest.Faulty(e.blobs, func(op string, _ int) (bool, error) {
+		if op == "Open" && !once {
+			once = true
+			e.push(a, content)
+		}
+		return true, nil
+	})
+	e.core = registry.New(e.opts)
+	_, err := e.core.Blob(t.Context(), a, d)
+	wantCode(t, err, oci.BlobUnknown)
+	e.wantBlob(a, d, content)
 }

@@ -22,7 +22,7 @@ import (
 func TestModel(t *testing.T) {
 	seeds := 30
 	if testing.Short() {
-		seeds = 6
+		seeds = 4
 	}
 	if s := os.Getenv("BERTH_TEST_SEED"); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)

@@ -1,0 +1,239 @@
+package mutation_test
+
+import "slices"
+
+// mutations lists the safety steps, from the disk upwards.
+func mutations() []mutation {
+	return slices.Concat(ofFiles(), ofRecords(), ofUploads(), ofRules(), ofGuard())
+}
+
+// ofFiles are about objects on disk.
+func ofFiles() []mutation {
+	const commit = "internal/blob/fsblob/commit.go"
+	return []mutation{
+		{
+			name: "fsync of the file", file: commit, run: "TestOrder$",
+			old: "	if err := w.f.Sync(); err != nil {\n		return err\n	}\n	unsynced",
+			new: "	unsynced",
+		},
+		{
+			name: "fsync of the directory", file: commit, run: "TestOrder$",
+			old: "	return s.d.syncDir(hexDir)\n",
+			new: "	return nil\n",
+		},
+		{
+			name: "fsync of the directories above", file: commit, run: "TestOrder$", soak: true,
+			old: "	for _, dir := range dirs {\n		if err := s.d.syncDir(",
+			new: "	for _, dir := range dirs[:0] {\n		if err := s.d.syncDir(",
+		},
+		{
+			name: "a failed fsync loses the object", file: commit, run: "TestFsyncFailsOnce",
+			old: "	if _, ok := errors.AsType[*syncError](err); !ok {",
+			new: "	if _, ok := errors.AsType[*syncError](err); true || !ok {",
+		},
+		{
+			name: "the file is as long as what was written", file: commit, run: "TestFileGotShorter", soak: true,
+			old: "	if info.Size() != w.size {",
+			new: "	if false {",
+		},
+	}
+}
+
+// ofRecords are about the database.
+func ofRecords() []mutation {
+	const (
+		blobs, put = "internal/meta/sqlmeta/blobs.go", "internal/meta/sqlmeta/put.go"
+		registry   = "./internal/registry"
+	)
+	return []mutation{
+		{
+			name: "synchronous is FULL", file: "internal/meta/sqlmeta/sqlite.go", run: "TestDurability",
+			old: `return "PRAGMA synchronous = FULL"`,
+			new: `return "PRAGMA synchronous = NORMAL"`,
+		},
+		{
+			name: "the version of an upload", file: "internal/meta/sqlmeta/uploads.go", run: "TestContracts/Uploads",
+			old: "		if old.version != u.Version {",
+			new: "		if false {",
+		},
+		{
+			name: "the tombstone", file: put, pkg: registry, run: "TestMissingParts",
+			old: "		case has.state == lost || p.RefuseMissing:",
+			new: "		case p.RefuseMissing:",
+		},
+		{
+			name: "the size of a part", file: put, pkg: registry, run: "TestSizes", soak: true,
+			old: "		case has.state == present && d.Size != oci.UnknownSize && d.Size != has.size:",
+			new: "		case false:",
+		},
+		{
+			name: "a damaged part is missing", file: put, pkg: registry, run: "TestMissingParts/damaged", soak: true,
+			old: "	case err == nil && !damaged:",
+			new: "	case err == nil:",
+		},
+		{
+			name: "a blob in use stays", file: blobs, pkg: registry, run: "TestInUse",
+			old: "		if err := t.unneeded(ctx, id, d); err != nil {",
+			new: "		if err := t.unneeded(ctx, id, d); false && err != nil {",
+		},
+		{
+			name: "a manifest in use stays", file: "internal/meta/sqlmeta/manifests.go", pkg: registry, run: "TestInUse", soak: true,
+			old: "		if err := t.unneeded(ctx, repoID, d); err != nil {",
+			new: "		if err := t.unneeded(ctx, repoID, d); false && err != nil {",
+		},
+		{
+			name: "the collector looks whether a blob is needed", file: "internal/meta/sqlmeta/garbage.go", pkg: "./internal/gc", run: "TestGrace",
+			old: "	if needed {",
+			new: "	if false {",
+		},
+		{
+			name: "what loses a reference has its grace anew", file: "internal/meta/sqlmeta/manifests.go", pkg: "./internal/gc", run: "TestGrace",
+			old: "UPDATE repo_blobs SET touched = $3, candidate = 1",
+			new: "UPDATE repo_blobs SET touched = touched + 0 * $3, candidate = 1",
+		},
+		{
+			name: "a key that a blob has is no garbage", file: blobs, pkg: "./internal/gc", run: "TestSharedKey", soak: true,
+			old: "		WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE key = $1) ON CONFLICT (key) DO NOTHING`",
+			new: "		WHERE 1 = 1 ON CONFLICT (key) DO NOTHING`",
+		},
+		{
+			name: "only the damaged key is marked", file: blobs, pkg: registry, run: "TestLateFinderMarksNothing", soak: true,
+			old: "UPDATE blobs SET damaged = 1 WHERE digest = $1 AND key = $2 AND damaged = 0",
+			new: "UPDATE blobs SET damaged = 1 WHERE digest = $1 AND key <> $2 || 'x' AND damaged = 0",
+		},
+		{
+			name: "a repository reads its own blobs", file: blobs, pkg: registry, run: "TestMount",
+			old: "		WHERE r.name = $1 AND m.digest = $2`,\n		args{repo.String(), d.String()}, &b.Key,",
+			new: "		WHERE r.name <> $1 || 'x' AND m.digest = $2`,\n		args{repo.String(), d.String()}, &b.Key,",
+		},
+	}
+}
+
+// ofUploads are about what comes between two who write.
+func ofUploads() []mutation {
+	const upload, sessions, commit = "internal/registry/upload.go", "internal/registry/sessions.go", "internal/registry/commit.go"
+	return []mutation{
+		{
+			name: "who may take over", file: sessions, run: "TestTakeover",
+			old: "		if old.held || offset != old.recorded && offset != ending {",
+			new: "		if old.held {",
+		},
+		{
+			name: "who was taken over writes no more", file: sessions, run: "TestTakenOverWritesNoMore", soak: true,
+			old: "	if t.s.writer != t {",
+			new: "	if false {",
+		},
+		{
+			name: "nothing disturbs a commit", file: sessions, run: "TestCommitIsNotDisturbed",
+			old: "	return t.do(func() error { t.held = true; return nil })",
+			new: "	return t.do(func() error { return nil })",
+		},
+		{
+			name: "a hash of two writers is not believed", file: sessions, run: "TestStoredBytesAreReadAgain",
+			old: "		s.continuous = false\n",
+			new: "",
+		},
+		{
+			name: "a hash of two processes is not believed", file: commit, run: "TestStoredBytesAreReadAgain", soak: true,
+			old: "	if !u.s.trusted() || u.rec.Algorithm != d.Algorithm() {\n		h =",
+			new: "	if u.rec.Algorithm != d.Algorithm() {\n		h =",
+		},
+		{
+			name: "the content is what the digest says", file: commit, run: "TestUpload/wrong_digest$",
+			old: "	if has := d.Algorithm().Digest(h); has != d {",
+			new: "	if has := d.Algorithm().Digest(h); false && has != d {",
+		},
+		{
+			name: "content that is known is what the digest says", file: commit, run: "TestUpload/wrong_digest_of_known", soak: true,
+			old: "	if has := u.rec.Algorithm.Digest(h); has != d {",
+			new: "	if has := u.rec.Algorithm.Digest(h); false && has != d {",
+		},
+		{
+			name: "a commit looks at the stored copy", file: commit, run: "TestHealsByAnyUpload",
+			old: "	known, err := u.c.stored(ctx, d)\n",
+			new: "	known, err := false, error(nil)\n",
+		},
+		{
+			name: "an upload is its user's", file: upload, run: "TestUpload/of_others", soak: true,
+			old: "err == nil && rec.By != c.by {",
+			new: "err == nil && false {",
+		},
+		{
+			name: "a cut connection is recorded", file: upload, run: "TestUpload/cut", soak: true,
+			old: `errors.Join(fmt.Errorf("read upload: %w", err), a.checkpoint(ctx))`,
+			new: `errors.Join(fmt.Errorf("read upload: %w", err), nil)`,
+		},
+	}
+}
+
+// ofRules are about what is served and deleted.
+func ofRules() []mutation {
+	const core = "internal/registry/core.go"
+	return []mutation{
+		{
+			name: "who is told of a blob has time to use it", file: core, run: "TestTouch",
+			old: "	if err := c.touch(ctx, repo, rec); err != nil {",
+			new: "	if err := error(nil); err != nil {",
+		},
+		{
+			name: "the size at open", file: core, run: "TestShortBlobIsNotServed",
+			old: "	case err == nil && r.Size() == rec.Size:",
+			new: "	case err == nil && r.Size() >= 0:",
+		},
+		{
+			name: "the hash of a manifest that is served", file: core, run: "TestDamagedManifest",
+			old: "	if m.Digest.Algorithm().FromBytes(m.Body) != m.Digest {",
+			new: "	if false {",
+		},
+		{
+			name: "the hash of a manifest that is pushed", file: core, run: "TestPutManifest", soak: true,
+			old: "has := d.Algorithm().FromBytes(p.Manifest.Body); has != d {",
+			new: "has := d.Algorithm().FromBytes(p.Manifest.Body); false && has != d {",
+		},
+		{
+			name: "a mount is from what may be read", file: core, run: "TestMount", soak: true,
+			old: "		if m.Readable != nil && !m.Readable(from) {",
+			new: "		if false {",
+		},
+		{
+			name: "deletion off covers tags", file: core, run: "TestDeletionOff", soak: true,
+			old: "	if c.Deletion == DeletionOff {\n		return errDeletionOff()\n	}\n	err := c.Records.DeleteTag",
+			new: "	err := c.Records.DeleteTag",
+		},
+		{
+			name: "an object goes before its record", file: "internal/gc/gc.go", run: "TestObjectsGoFirst",
+			old: "				failed = errors.Join(failed, err)\n				continue\n",
+			new: "				failed = errors.Join(failed, err)\n",
+		},
+	}
+}
+
+// ofGuard are about who may do what.
+func ofGuard() []mutation {
+	const file = "internal/guard/guard.go"
+	check := func(method, repo, action, none string, soak bool) mutation {
+		refusal := "	if err := g.check(" + repo + ", auth." + action + "); err != nil {\n		return " + none + "err\n	}\n"
+		call := "	return g.svc." + method + "("
+		return mutation{name: "the guard of " + method, file: file, run: "TestEveryMethod", old: refusal + call, new: call, soak: soak}
+	}
+	return []mutation{
+		check("Blob", "repo", "Pull", "nil, ", false),
+		check("Manifest", "repo", "Pull", "meta.Manifest{}, ", true),
+		check("StartUpload", "repo", "Push", "nil, ", true),
+		check("ResumeUpload", "repo", "Push", "nil, ", true),
+		check("PutManifest", "p.Repo", "Push", "registry.PutResult{}, ", true),
+		check("DeleteBlob", "repo", "Delete", "", true),
+		check("DeleteManifest", "repo", "Delete", "", true),
+		check("DeleteTag", "repo", "Delete", "", true),
+		{
+			name: "the guard of Repos", file: file, run: "TestEveryMethod", soak: true,
+			old: "	if !g.policy.Enters(g.who) {",
+			new: "	if false {",
+		},
+		{
+			name: "what is listed may be pulled", file: file, run: "TestFilters",
+			old: "		return g.check(repo, auth.Pull) == nil && (readable == nil || readable(repo))",
+			new: "		return readable == nil || readable(repo)",
+		},
+	}
+}
