@@ -42,6 +42,7 @@ type File struct {
 	hashing *pool
 	checks  flights
 	hashed  atomic.Int64
+	spend   func(w work, password string, done Hash) // work.spend
 }
 
 var _ auth.Authenticator = (*File)(nil)
@@ -50,7 +51,8 @@ var _ auth.Authenticator = (*File)(nil)
 // user who could log in; its errors say what to do.
 func New(ctx context.Context, o Options) (*File, error) {
 	f := &File{
-		now: o.Now,
+		now:   o.Now,
+		spend: work.spend,
 		// Half of the processors, so that guessers cannot take them all.
 		hashing: newPool(max(1, runtime.GOMAXPROCS(0)/2)),
 	}
@@ -130,7 +132,7 @@ func (f *File) check(ctx context.Context, a attempt, from netip.Addr) error {
 		f.memory.remember(a.key, a.now)
 		return nil
 	}
-	f.current.Load().work.spend(a.Password, a.user.hash)
+	f.spend(f.current.Load().work, a.Password, a.user.hash)
 	return auth.ErrRejected
 }
 

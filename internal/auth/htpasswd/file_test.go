@@ -472,6 +472,39 @@ func TestRightLoginsAreFree(t *testing.T) {
 	}
 }
 
+// TestSpent holds that whoever is rejected has cost the work of the dearest
+// hash of the file, known or not; TestWork holds that this adds up.
+func TestSpent(t *testing.T) {
+	b := newBench(t, "bob:"+bcOfP+"\nsha:"+shaOfP+"\n")
+	var spent []string
+	b.spend = func(w work, password string, done Hash) {
+		spent = append(spent, fmt.Sprint(w.bcrypt, " ", password, " ", done.scheme))
+	}
+	b.want("rejected", b.login("bob", "x"))
+	b.want("rejected", b.login("sha", "x"))
+	b.want("unknown", b.login("eve", "x"))
+	b.want("in", b.login("bob", "p"))
+	if got, want := strings.Join(spent, ", "), "4 x bcrypt, 4 x SHA-1, 4 x scheme 0"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestMAC holds that no two credentials have one key.
+func TestMAC(t *testing.T) {
+	b := newBench(t, "bob:"+bcOfP+"\n")
+	seen := make(map[credentialKey]string)
+	for _, parts := range [][]string{{"ab", "c"}, {"a", "bc"}, {"abc"}, {"abc", ""}, {"", "abc"}, {"a\x00b", "c"}, {"a", "b\x00c"}} {
+		key, name := b.mac(parts...), fmt.Sprintf("%q", parts)
+		if seen[key] != "" {
+			t.Errorf("%s and %s have the same key", name, seen[key])
+		}
+		seen[key] = name
+	}
+	if other := newBench(t, "bob:"+bcOfP+"\n"); other.mac("a") == b.mac("a") {
+		t.Error("two processes have the same key")
+	}
+}
+
 // TestGivingUp holds that a caller that goes away while waiting gets its own
 // error, costs no failure, and leaves the others in the queue.
 func TestGivingUp(t *testing.T) {
