@@ -7,7 +7,6 @@ import (
 	"net"
 	"runtime"
 	"strconv"
-	"strings"
 )
 
 // An AddressError is why one address could not be listened on. Its text says
@@ -36,7 +35,7 @@ func explain(a Address, setting string, err error) error {
 		advice = explainDenied(a, setting, err)
 	case isMissingAddress(err):
 		advice = fmt.Sprintf("%s is not an address of this machine. `ip addr` (Linux), `ifconfig` (macOS) or `ipconfig` (Windows) "+
-			"lists those it has; %s listens on all of them", a.Host, example(":"+portOf(a.Host), setting))
+			"lists those it has. To listen on all of them, %s", a.Host, example(":"+portOf(a.Host), setting))
 	default:
 		advice = fmt.Sprintf("listen on %s: %v. Use the form 127.0.0.1:5000, [::1]:5000, or :5000 for all addresses of this machine", a.Host, err)
 	}
@@ -64,8 +63,8 @@ func explainUnix(a Address, err error) string {
 func explainDenied(a Address, setting string, err error) string {
 	port, _ := strconv.Atoi(portOf(a.Host))
 	if port == 0 || port >= 1024 {
-		return fmt.Sprintf("no permission to listen on %s: %v. A security policy of this machine forbids it; %s",
-			a.Host, err, strings.TrimSpace(chooseAnother(a.Host, setting, "5001")))
+		return fmt.Sprintf("no permission to listen on %s: %v. A security policy of this machine forbids it.%s",
+			a.Host, err, chooseAnother(a.Host, setting, "5001"))
 	}
 	return fmt.Sprintf("no permission to listen on %s: ports below 1024 are reserved. On Linux allow it with "+
 		"`setcap cap_net_bind_service=+ep` on the program's file, or with AmbientCapabilities=CAP_NET_BIND_SERVICE in its systemd unit.%s",
@@ -99,14 +98,14 @@ func chooseAnother(host, setting, port string) string {
 	if old == port {
 		port = "5002"
 	}
-	return " To use another port: " + example(net.JoinHostPort(name, port), setting)
+	return " To use another port, " + example(net.JoinHostPort(name, port), setting)
 }
 
 func example(host, setting string) string {
 	if setting == "" {
-		return host
+		setting = "the address"
 	}
-	return setting + " " + host
+	return "set " + setting + " to " + host
 }
 
 func portOf(host string) string {

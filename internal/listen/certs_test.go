@@ -228,7 +228,7 @@ func TestCertificatesRun(t *testing.T) {
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log syncBuffer
 		c, err := LoadCertificates(CertificateOptions{
 			CertFile: filepath.Join(dir, "crt"), KeyFile: filepath.Join(dir, "key"), Log: slog.New(slog.NewTextHandler(&log, nil)),
 			Now: func() time.Time { return now },
@@ -245,10 +245,10 @@ func TestCertificatesRun(t *testing.T) {
 			if got, _ := c.Get(nil); got.Leaf.Subject.CommonName != name {
 				t.Errorf("%s: got the certificate of %s, want %s", step, got.Leaf.Subject.CommonName, name)
 			}
-			if got := strings.Count(log.String(), "\n"); got != logged {
-				t.Errorf("%s: got %d log lines, want %d:\n%s", step, got, logged, &log)
+			lines := log.take()
+			if got := strings.Count(lines, "\n"); got != logged {
+				t.Errorf("%s: got %d log lines, want %d:\n%s", step, got, logged, lines)
 			}
-			log.Reset()
 		}
 		check("unchanged", "a.example", 0)
 		put("crt", b.certPEM())
@@ -269,6 +269,27 @@ func TestCertificatesRun(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
+}
+
+// A syncBuffer may be written to while it is read.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+// take returns what was written since the last call.
+func (b *syncBuffer) take() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.b.String()
+	b.b.Reset()
+	return s
 }
 
 // TestReloadDropsNothing changes the certificate under load: every request is

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -20,7 +21,8 @@ func connPair(t *testing.T, p pace) (near *conn, far *net.TCPConn) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
+	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error { return raw.Control(smallSegments) }}
+	c, err := d.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +31,6 @@ func connPair(t *testing.T, p pace) (near *conn, far *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = far.SetReadBuffer(256 << 10)
 	near = &conn{Conn: a, pace: p, release: func() {}}
 	t.Cleanup(func() { _ = near.Close(); _ = far.Close() })
 	return near, far
@@ -121,17 +122,18 @@ func TestConnCutsWhoTakesNothing(t *testing.T) {
 }
 
 // TestConnKeepsWhoIsSlow has a peer that takes something in every step, while
-// the kernel, which has buffered megabytes, takes nothing for several.
+// the kernel, which has buffered megabytes, takes nothing for several. A step
+// is longer than the pauses that TCP itself makes at a window of zero.
 func TestConnKeepsWhoIsSlow(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows does not tell what the peer has acknowledged")
 	}
-	f, content := bigFile(t, 10<<20)
+	f, content := bigFile(t, 5<<20)
 	for name, write := range writers(f, content) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			near, far := connPair(t, pace{stall: 100 * time.Millisecond, rate: 1024})
-			got := make(chan []byte)
+			near, far := connPair(t, pace{stall: 800 * time.Millisecond, rate: 1024})
+			got, written := make(chan []byte), make(chan struct{})
 			go func() {
 				var all bytes.Buffer
 				for {
@@ -139,11 +141,15 @@ func TestConnKeepsWhoIsSlow(t *testing.T) {
 						got <- all.Bytes()
 						return
 					}
-					time.Sleep(20 * time.Millisecond)
+					select {
+					case <-written: // what is left may come at once
+					case <-time.After(100 * time.Millisecond):
+					}
 				}
 			}()
 			start := time.Now()
 			n, err := write(near)
+			close(written)
 			if err != nil || n != int64(len(content)) {
 				t.Errorf("got %d bytes and error %v after %s, want %d and none", n, err, time.Since(start), len(content))
 			}

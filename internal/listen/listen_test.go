@@ -27,7 +27,7 @@ func TestListenPortInUse(t *testing.T) {
 	if err == nil {
 		t.Fatalf("listening twice on %s: got no error", addr)
 	}
-	wantAll(t, err.Error(), addr, "in use", portOf(addr), "--listen 127.0.0.1:5001")
+	wantAll(t, err.Error(), addr, "in use", portOf(addr), "set --listen to 127.0.0.1:5001")
 	if _, ok := errors.AsType[*AddressError](err); !ok {
 		t.Errorf("got %T, want an *AddressError in the chain", err)
 	}
@@ -39,7 +39,7 @@ func TestListenMissingAddress(t *testing.T) {
 	if err == nil {
 		t.Fatal("listening on an address of others: got no error")
 	}
-	wantAll(t, err.Error(), missing, "not an address of this machine", "--listen :0")
+	wantAll(t, err.Error(), missing, "not an address of this machine", "set --listen to :0")
 
 	ls, err := Listen(t.Context(), ListenOptions{Addresses: []Address{{Host: "127.0.0.1:0"}, {Host: missing, Optional: true}}})
 	if err != nil {
@@ -82,9 +82,9 @@ func TestExplain(t *testing.T) {
 		err     error
 		want    []string
 	}{
-		{"reserved port", Address{Host: ":443"}, syscall.EACCES, []string{":443", "below 1024", "cap_net_bind_service", "--listen :5000"}},
-		{"forbidden port", Address{Host: ":8080"}, syscall.EACCES, []string{":8080", "policy", "--listen :5001"}},
-		{"in use", Address{Host: "[::1]:5001"}, syscall.EADDRINUSE, []string{"[::1]:5001 is already in use", "--listen [::1]:5002"}},
+		{"reserved port", Address{Host: ":443"}, syscall.EACCES, []string{":443", "below 1024", "cap_net_bind_service", "set --listen to :5000"}},
+		{"forbidden port", Address{Host: ":8080"}, syscall.EACCES, []string{":8080", "policy", "set --listen to :5001"}},
+		{"in use", Address{Host: "[::1]:5001"}, syscall.EADDRINUSE, []string{"[::1]:5001 is already in use", "set --listen to [::1]:5002"}},
 		{"no such form", Address{Host: "5000"}, errors.New("missing port in address"), []string{"5000", "missing port", "127.0.0.1:5000"}},
 		{"socket without directory", Address{Network: "unix", Host: "/no/where"}, syscall.ENOENT, []string{"directory", "/no/where"}},
 	}

@@ -69,7 +69,7 @@ func selfSigned(t *testing.T) (*Certificates, *tls.Config) {
 // client returns an HTTP client that speaks HTTP/2 where the server does.
 func client(t *testing.T, tc *tls.Config) *http.Client {
 	t.Helper()
-	tr := &http.Transport{TLSClientConfig: tc, ForceAttemptHTTP2: true}
+	tr := &http.Transport{TLSClientConfig: tc.Clone(), ForceAttemptHTTP2: true}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}
 }
