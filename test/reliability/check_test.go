@@ -19,13 +19,13 @@ const (
 	everything              // and everything that was ever acknowledged
 )
 
-// A loss says what the registry may have lost of what it did not promise to
-// keep: the loss of power may cost unfinished uploads.
-type loss int
+// A promise says what becomes of unfinished uploads: the end of the process must
+// not cost them, the loss of power and failing disks may.
+type promise int
 
 const (
-	ofProcess loss = iota
-	ofPower
+	uploadsStay promise = iota
+	uploadsMayGo
 )
 
 // findings are what an inspection found to be wrong.
@@ -71,20 +71,33 @@ func (f *findings) err() error {
 	return all
 }
 
+// amongOthers is err where the registry also has repositories that the ledger
+// does not know.
+func (f *findings) amongOthers() error {
+	f.other = slices.DeleteFunc(f.other, func(s string) bool { return strings.HasPrefix(s, "the catalog is") })
+	return f.err()
+}
+
 // inspection compares a registry with a ledger while nobody changes anything.
 type inspection struct {
 	*findings
-	c      *client
-	l      *ledger
-	after  loss
-	mu     sync.Mutex
-	hashed map[string]bool // blobs that were read whole
+	c       *client
+	l       *ledger
+	uploads promise
+	partial bool // there may be more than the ledger knows
+	mu      sync.Mutex
+	hashed  map[string]bool // blobs that were read whole
 }
 
 // inspect compares, finishes what was left unfinished, and brings the ledger up
 // to date with what has turned out.
-func inspect(ctx context.Context, c *client, l *ledger, s scope, after loss) *findings {
-	in := &inspection{findings: &findings{}, c: c, l: l, after: after, hashed: map[string]bool{}}
+func inspect(ctx context.Context, c *client, l *ledger, s scope, uploads promise) *findings {
+	return (&inspection{c: c, l: l, uploads: uploads}).run(ctx, s)
+}
+
+func (in *inspection) run(ctx context.Context, s scope) *findings {
+	l := in.l
+	in.findings, in.hashed = &findings{}, map[string]bool{}
 	in.settle(ctx)
 	in.resumeAll(ctx)
 	keys := slices.Collect(maps.Keys(l.facts))
@@ -201,7 +214,7 @@ func (in *inspection) resume(ctx context.Context, s *session) error {
 		return err
 	}
 	if a.status == http.StatusNotFound {
-		if s.ending == nil && in.after == ofProcess {
+		if s.ending == nil && in.uploads == uploadsStay {
 			in.add(&in.lost, "the upload %s, at %d bytes", s.location, s.acked)
 		}
 		in.Lock()
@@ -213,7 +226,7 @@ func (in *inspection) resume(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	if at > len(s.blob.data) || at < s.acked && in.after == ofProcess {
+	if at > len(s.blob.data) || at < s.acked && in.uploads == uploadsStay {
 		in.add(&in.lost, "the upload %s is at %d bytes, had %d of %d", s.location, at, s.acked, len(s.blob.data))
 		return nil
 	}
@@ -255,7 +268,7 @@ func (in *inspection) goOn(ctx context.Context, s *session, at int) error {
 // givenUp accepts that an upload's bytes are gone with the power: then the
 // client is told to begin anew, in one of two ways.
 func (in *inspection) givenUp(err error) error {
-	if r, ok := errors.AsType[*refusal](err); ok && in.after == ofPower && (r.status == http.StatusNotFound || strings.Contains(r.text, "DIGEST_INVALID")) {
+	if r, ok := errors.AsType[*refusal](err); ok && in.uploads == uploadsMayGo && (r.status == http.StatusNotFound || strings.Contains(r.text, "DIGEST_INVALID")) {
 		in.Lock()
 		in.begun++
 		in.Unlock()
@@ -298,7 +311,11 @@ func (in *inspection) tags(ctx context.Context, repo string) {
 		if err != nil || d == "" {
 			in.add(&in.listed, "tag %s of %s: %v", tag, repo, err)
 		}
-		if want := in.l.facts[key{aTag, repo, tag}]; want == "" {
+		want, known := in.l.facts[key{aTag, repo, tag}]
+		if !known && in.partial {
+			continue
+		}
+		if want == "" {
 			in.add(&in.back, "tag %s of %s is listed", tag, repo)
 		} else if d != want {
 			in.add(&in.lost, "tag %s of %s: got %q, want %q", tag, repo, d, want)
@@ -320,6 +337,9 @@ func (in *inspection) catalog(ctx context.Context) {
 		if k.kind == aManifest && v != "" {
 			want[k.repo] = true
 		}
+	}
+	if in.partial {
+		got = slices.DeleteFunc(got, func(repo string) bool { return !want[repo] })
 	}
 	if list := slices.Sorted(maps.Keys(want)); !slices.Equal(got, list) {
 		in.add(&in.other, "the catalog is %v, want %v", got, list)

@@ -20,13 +20,13 @@ const pushers = 8
 
 // A crash is a test that takes a server down under load, again and again.
 type crash struct {
-	t     *testing.T
-	reg   *realtest.Registry
-	c     *client
-	load  *load
-	rng   *rand.Rand
-	after loss
-	stats *stats
+	t       *testing.T
+	reg     *realtest.Registry
+	c       *client
+	load    *load
+	rng     *rand.Rand
+	uploads promise
+	stats   *stats
 }
 
 // stats are what the tests of crashes are about.
@@ -82,7 +82,7 @@ type settings struct {
 }
 
 // newCrash starts a server on dir, a new one if that is empty.
-func newCrash(t *testing.T, dir string, seed uint64, after loss, s settings, st *stats) *crash {
+func newCrash(t *testing.T, dir string, seed uint64, uploads promise, s settings, st *stats) *crash {
 	t.Helper()
 	env := append(quiet(), s.env...)
 	reg := realtest.Start(t, realtest.Options{Dir: dir, Env: env, Unready: true})
@@ -90,7 +90,7 @@ func newCrash(t *testing.T, dir string, seed uint64, after loss, s settings, st 
 	c := newClient(t, reg.URL)
 	ld := newLoad(c, newLedger(), seed, pushers, s.largest)
 	ld.collect = s.collect
-	return &crash{t: t, reg: reg, c: c, load: ld, rng: newRand(seed, 1000), after: after, stats: st}
+	return &crash{t: t, reg: reg, c: c, load: ld, rng: newRand(seed, 1000), uploads: uploads, stats: st}
 }
 
 // under pushes for some time up to most, and then lets it happen.
@@ -128,7 +128,7 @@ func (cr *crash) again(s scope) {
 
 func (cr *crash) compare(s scope) {
 	cr.t.Helper()
-	f := inspect(cr.t.Context(), cr.c, cr.load.ledger, s, cr.after)
+	f := inspect(cr.t.Context(), cr.c, cr.load.ledger, s, cr.uploads)
 	cr.stats.add(f)
 	if err := f.err(); err != nil {
 		cr.t.Fatalf("after %s: %v", plural(cr.stats.crashes, "crash"), err)
@@ -265,10 +265,10 @@ func testKills(t *testing.T, n int, most time.Duration) {
 	s := seed(t)
 	st := new(stats)
 	t.Run("pushing", func(t *testing.T) {
-		kills(newCrash(t, "", s, ofProcess, settings{largest: 4 << 20}, st), n-n/2, most)
+		kills(newCrash(t, "", s, uploadsStay, settings{largest: 4 << 20}, st), n-n/2, most)
 	})
 	t.Run("collecting", func(t *testing.T) {
-		cr := newCrash(t, "", s+1, ofProcess, settings{largest: 1 << 20, collect: true, env: collecting()}, st)
+		cr := newCrash(t, "", s+1, uploadsStay, settings{largest: 1 << 20, collect: true, env: collecting()}, st)
 		kills(cr, n/2, 2*most)
 		collected(cr)
 	})

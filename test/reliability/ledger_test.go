@@ -55,11 +55,11 @@ type ledger struct {
 
 // A tally counts acknowledgements.
 type tally struct {
-	blobs, mounts, manifests, tags, deletions int
+	blobs, manifests, tags, deletions int
 }
 
 func (a tally) plus(b tally) tally {
-	return tally{a.blobs + b.blobs, a.mounts + b.mounts, a.manifests + b.manifests, a.tags + b.tags, a.deletions + b.deletions}
+	return tally{a.blobs + b.blobs, a.manifests + b.manifests, a.tags + b.tags, a.deletions + b.deletions}
 }
 
 func newLedger() *ledger {

@@ -36,7 +36,7 @@ func testPowerLosses(t *testing.T, n int, most time.Duration) {
 		}
 		t.Run(fmt.Sprint(name, i), func(t *testing.T) {
 			disk := realtest.NewDisk(t, 2<<30)
-			cr := newCrash(t, filepath.Join(disk.Dir, "data"), s+uint64(i), ofPower, set, st)
+			cr := newCrash(t, filepath.Join(disk.Dir, "data"), s+uint64(i), uploadsMayGo, set, st)
 			for range min(per, n-i*per) {
 				cr.under(most, func() { cutAndMount(cr.reg, disk) })
 				cr.again(everything)
@@ -51,4 +51,37 @@ func testPowerLosses(t *testing.T, n int, most time.Duration) {
 // acknowledged.
 func TestPowerLosses(t *testing.T) {
 	testPowerLosses(t, count(t, "BERTH_TEST_POWERLOSSES", 5), 1500*time.Millisecond)
+}
+
+// TestMissingSyncIsSeen shows that the test above can fail: with a server whose
+// syncs do nothing, all or those of the database alone, things are lost.
+func TestMissingSyncIsSeen(t *testing.T) {
+	realtest.Root(t)
+	strace := realtest.Tool(t, "strace")
+	for _, of := range []string{"everything", "the database"} {
+		t.Run(of, func(t *testing.T) {
+			disk := realtest.NewDisk(t, 1<<30)
+			dir := filepath.Join(disk.Dir, "data")
+			under := []string{strace, "-D", "-f", "-q", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:retval=0"}
+			if of == "the database" {
+				under = append(under, "-P", filepath.Join(dir, "berth", "berth.db-wal"))
+			}
+			reg := realtest.Start(t, realtest.Options{Dir: dir, Env: quiet(), Under: under})
+			c := newClient(t, reg.URL)
+			ld := newLoad(c, newLedger(), seed(t), pushers, 1<<20)
+			cr := &crash{t: t, reg: reg, c: c, load: ld, rng: newRand(1, 1), uploads: uploadsMayGo, stats: new(stats)}
+			cr.under(2*time.Second, func() {
+				if !await(func() bool { ld.ledger.Lock(); defer ld.ledger.Unlock(); return ld.ledger.tally.manifests > 20 }) {
+					t.Error("nothing was pushed in ten seconds")
+				}
+				cutAndMount(reg, disk)
+			})
+			honest := realtest.Start(t, realtest.Options{Dir: dir, Env: quiet()})
+			f := inspect(t.Context(), newClient(t, honest.URL), ld.ledger, everything, uploadsMayGo)
+			if len(f.lost) == 0 {
+				t.Errorf("%d manifests were acknowledged without a sync, and none is lost", ld.ledger.tally.manifests)
+			}
+			t.Logf("%d lost, %d corrupt", len(f.lost), len(f.corrupt))
+		})
+	}
 }
