@@ -45,7 +45,7 @@ func (s *Server) ListenAndServe(ctx context.Context, hello func(string)) error {
 	group.Go(func() error {
 		defer stopBehind()
 		defer stop()
-		return s.frontServer(certs).Serve(ctx, front...)
+		return s.serveFront(ctx, s.frontServer(certs), front)
 	})
 	for _, b := range back {
 		group.Go(func() error {
@@ -96,6 +96,17 @@ func (s *Server) frontServer(certs *listen.Certificates) *listen.Server {
 		ShutdownGrace:  s.cfg.HTTP.ShutdownGrace,
 		BeforeShutdown: s.health.SetShuttingDown,
 	}, s)
+}
+
+// serveFront serves clients. That some had to be cut when the time for a
+// shutdown was over is not a failure: they were told how long they had.
+func (s *Server) serveFront(ctx context.Context, server *listen.Server, front []net.Listener) error {
+	err := server.Serve(ctx, front...)
+	if cut, ok := errors.AsType[*listen.CutError](err); ok {
+		s.log.Warn("shutdown: " + cut.Error() + "; http.shutdown_grace is how long they may take")
+		return nil
+	}
+	return err
 }
 
 // A backListener is one that clients don't see.

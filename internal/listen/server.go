@@ -66,7 +66,7 @@ type CutError struct {
 }
 
 func (e *CutError) Error() string {
-	return fmt.Sprintf("%d requests were cut: they were still running %s after shutdown began", e.Requests, e.Grace)
+	return fmt.Sprintf("cut what was still running %s after it began, requests: %d", e.Grace, e.Requests)
 }
 
 // A Server serves a handler over HTTP/1 and, with TLS, HTTP/2.

@@ -352,6 +352,27 @@ func TestTakeover(t *testing.T) {
 	e.wantBlob(a, d, content)
 }
 
+// TestStalledUploadIsRecorded is about a client that sends a little, and then
+// nothing: what it sent is recorded without a further byte.
+func TestStalledUploadIsRecorded(t *testing.T) {
+	a := repo(t, "a")
+	e := newEnv(t)
+	e.opts.CheckpointEvery = time.Millisecond
+	e.restart()
+	u := e.start(a)
+	stalled := newHeldReader(randomBytes(1000))
+	ended := make(chan error)
+	go func() { ended <- u.Append(context.WithoutCancel(t.Context()), 0, stalled) }()
+	<-stalled.reached
+	for e.resume(a, u).Size() != 1000 { // go test's own time limit ends this
+		time.Sleep(time.Millisecond)
+	}
+	stalled.Interrupt()
+	if err := <-ended; !errors.Is(err, errLost) {
+		t.Errorf("append: %v", err)
+	}
+}
+
 func TestDamageHeals(t *testing.T) {
 	content := randomBytes(1000)
 	a := repo(t, "a")

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"sync"
 	"time"
 
 	"berth/internal/blob"
@@ -125,7 +126,7 @@ func (u *upload) open(ctx context.Context, t *turn) (*appender, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &appender{u: u, t: t, h: h, size: u.rec.Size, saved: time.Now()}
+	a := &appender{u: u, t: t, h: h, size: u.rec.Size}
 	err = t.do(func() error {
 		if a.w, err = u.writer(ctx); errors.Is(err, blob.ErrLost) || isNotExist(err) {
 			return u.drop(ctx, uploadUnknown(u.rec.ID))
@@ -165,14 +166,14 @@ func restoreHash(rec meta.Upload) (hash.Hash, error) {
 	return h, nil
 }
 
-// An appender is one running Append.
+// An appender is one running Append. What was written, its hash and its size
+// only change together, while the turn is held.
 type appender struct {
-	u     *upload
-	t     *turn
-	w     blob.Writer
-	h     hash.Hash
-	size  int64 // bytes written so far
-	saved time.Time
+	u    *upload
+	t    *turn
+	w    blob.Writer
+	h    hash.Hash
+	size int64 // bytes written so far
 }
 
 // run copies r to the object until it ends, with a checkpoint now and then and
@@ -180,6 +181,8 @@ type appender struct {
 func (a *appender) run(ctx context.Context, r io.Reader) error {
 	buf := a.u.c.buffers.Get().(*[]byte)
 	defer a.u.c.buffers.Put(buf)
+	stop := a.keep(ctx)
+	defer stop()
 	for {
 		n, err := r.Read(*buf)
 		if n > 0 {
@@ -196,51 +199,76 @@ func (a *appender) run(ctx context.Context, r io.Reader) error {
 	}
 }
 
-func (a *appender) write(ctx context.Context, p []byte) error {
-	if limit := a.u.c.MaxUpload; limit > 0 && a.size+int64(len(p)) > limit {
-		return a.t.do(func() error {
-			return a.u.drop(ctx, &oci.Error{Code: oci.SizeInvalid, Message: fmt.Sprintf("blobs are limited to %d bytes in this registry", limit)})
-		})
+// keep makes a checkpoint every so often, whether anything arrives or not, until
+// stop is called: a client that stalls may never come back, and the process may
+// end meanwhile. What goes wrong with one will go wrong with the next, which run
+// makes itself.
+func (a *appender) keep(ctx context.Context) (stop func()) {
+	done := make(chan struct{})
+	var kept sync.WaitGroup
+	kept.Go(func() {
+		tick := time.NewTicker(a.u.c.CheckpointEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				_ = a.checkpoint(ctx)
+			}
+		}
+	})
+	return func() {
+		close(done)
+		kept.Wait()
 	}
-	err := a.t.do(func() error { _, err := a.w.Write(p); return err })
-	if err != nil {
-		return err
-	}
-	a.h.Write(p) // never fails
-	a.size += int64(len(p))
-	if a.size-a.u.rec.Size >= a.u.c.CheckpointBytes || time.Since(a.saved) >= a.u.c.CheckpointEvery {
-		return a.checkpoint(ctx)
-	}
-	return nil
 }
 
-// checkpoint records size, hash and state in one step.
-//
-// It does so for a client that has gone, too: that one will ask where to go on.
-func (a *appender) checkpoint(ctx context.Context) error {
-	ctx = context.WithoutCancel(ctx)
-	a.saved = time.Now()
-	if a.size == a.u.rec.Size {
-		return nil
-	}
+func (a *appender) write(ctx context.Context, p []byte) error {
 	return a.t.do(func() error {
-		next := a.u.rec
-		var err error
-		if next.State, err = a.w.Checkpoint(ctx); err != nil {
+		if limit := a.u.c.MaxUpload; limit > 0 && a.size+int64(len(p)) > limit {
+			return a.u.drop(ctx, &oci.Error{Code: oci.SizeInvalid, Message: fmt.Sprintf("blobs are limited to %d bytes in this registry", limit)})
+		}
+		if _, err := a.w.Write(p); err != nil {
 			return err
 		}
-		if next.Hash, err = a.h.(encoding.BinaryMarshaler).MarshalBinary(); err != nil {
-			return fmt.Errorf("save hash of upload %s: %w", next.ID, err)
+		a.h.Write(p) // never fails
+		if a.size += int64(len(p)); a.size-a.u.rec.Size < a.u.c.CheckpointBytes {
+			return nil
 		}
-		next.Size = a.size
-		if err := a.u.c.Records.SaveUpload(ctx, next); err != nil {
-			return uploadGone(err, next.ID) // it may have expired while the client was slow
-		}
-		next.Version++
-		a.u.rec = next
-		a.t.recorded = next.Size
-		return nil
+		return a.save(ctx)
 	})
+}
+
+// checkpoint saves what was written since the last one.
+func (a *appender) checkpoint(ctx context.Context) error {
+	return a.t.do(func() error { return a.save(ctx) })
+}
+
+// save records size, hash and state in one step. The caller holds the turn.
+//
+// It does so for a client that has gone, too: that one will ask where to go on.
+func (a *appender) save(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	next := a.u.rec
+	if a.size == next.Size {
+		return nil
+	}
+	if next.State, err = a.w.Checkpoint(ctx); err != nil {
+		return err
+	}
+	if next.Hash, err = a.h.(encoding.BinaryMarshaler).MarshalBinary(); err != nil {
+		return fmt.Errorf("save hash of upload %s: %w", next.ID, err)
+	}
+	next.Size = a.size
+	if err := a.u.c.Records.SaveUpload(ctx, next); err != nil {
+		return uploadGone(err, next.ID) // it may have expired while the client was slow
+	}
+	next.Version++
+	a.u.rec = next
+	a.t.recorded = next.Size
+	return nil
 }
 
 // giveUpIfFull drops the upload if err says that there is no space: what it
