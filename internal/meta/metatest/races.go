@@ -164,8 +164,8 @@ func racePush(f *fixture) {
 		}
 	})
 	a := f.repo("a")
-	crowd(8, func(i int, _ *rand.Rand) {
-		for k := range 10 {
+	crowd(6, func(i int, _ *rand.Rand) {
+		for k := range 6 {
 			parts := []string{fmt.Sprint(i, "-", k), "shared"}
 			m := f.manifest(shape{parts: parts})
 			for !f.tryImage(a, m, parts, pushed) {

@@ -25,7 +25,7 @@ func (t *tx) ensureRepo(ctx context.Context, repo oci.Repo) (int64, error) {
 	if !isNotFound(err) {
 		return id, err
 	}
-	err = t.get(ctx, `INSERT INTO repos (name, manifests, created_us) VALUES ($1, 0, $2)
+	err = t.get(ctx, `INSERT INTO repos (name, listed, created_us) VALUES ($1, 0, $2)
 		ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id`, args{repo.String(), t.wall()}, &id)
 	return id, err
 }

@@ -9,6 +9,10 @@ import (
 // errBroken says that a database can be read but is not right.
 var errBroken = errors.New("the database is damaged")
 
+// errEmpty says that a file is a database without tables: it is new, or it is an
+// old state of one whose log has gone.
+var errEmpty = fmt.Errorf("%w: it has no tables", errBroken)
+
 // Check reads the whole database and returns an error if its pages are damaged
 // or its records contradict each other. Readers and writers go on meanwhile.
 func (db *DB) Check(ctx context.Context) error {
@@ -33,6 +37,8 @@ func checkFile(ctx context.Context, path string, l liveness) error {
 		return err
 	case version > newest:
 		return newerError(version, newest)
+	case version == 0:
+		return errEmpty
 	}
 	if err := checkPages(ctx, q); err != nil || version < newest {
 		return err // the rules are those of the newest schema
@@ -44,8 +50,8 @@ func checkFile(ctx context.Context, path string, l liveness) error {
 // keys of the schema are checked besides.
 func rules() []struct{ wrong, text string } {
 	return []struct{ wrong, text string }{
-		{"a repository's manifests are counted wrong", `SELECT r.name FROM repos r
-			WHERE r.manifests <> (SELECT count(*) FROM manifests m WHERE m.repo_id = r.id) LIMIT 1`},
+		{"a repository is listed without a manifest, or not with one", `SELECT r.name FROM repos r
+			WHERE (r.listed = 1) <> EXISTS (SELECT 1 FROM manifests m WHERE m.repo_id = r.id) LIMIT 1`},
 		{"no repository has the blob", `SELECT b.digest FROM blobs b
 			WHERE NOT EXISTS (SELECT 1 FROM repo_blobs m WHERE m.digest = b.digest) LIMIT 1`},
 		{"a blob that nothing needs is no candidate", `SELECT m.digest FROM repo_blobs m WHERE m.candidate = 0

@@ -102,6 +102,9 @@ func (db *DB) open(ctx context.Context) error {
 	}
 	pool.SetMaxOpenConns(1)
 	db.writer = &writer{pool: pool, dialect: sqliteDialect()}
+	if err := checkLog(ctx, pool); err != nil {
+		return err
+	}
 	if err := migrate(ctx, pool); err != nil {
 		return err
 	}

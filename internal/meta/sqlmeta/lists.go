@@ -29,7 +29,7 @@ func repos(ctx context.Context, q querier, text string, a args) ([]oci.Repo, err
 
 // Repos implements meta.Listings.
 func (db *DB) Repos(ctx context.Context, after string, limit int) ([]oci.Repo, error) {
-	return repos(ctx, db.reader, `SELECT name FROM repos WHERE manifests > 0 AND name > $1 ORDER BY name LIMIT $2`, args{after, limit})
+	return repos(ctx, db.reader, `SELECT name FROM repos WHERE listed = 1 AND name > $1 ORDER BY name LIMIT $2`, args{after, limit})
 }
 
 // HasRepo implements meta.Listings.

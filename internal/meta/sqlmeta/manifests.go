@@ -57,7 +57,8 @@ func (db *DB) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) e
 		if _, err := t.exec(ctx, `DELETE FROM manifests WHERE id = $1`, id); err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, `UPDATE repos SET manifests = manifests - 1 WHERE id = $1`, repoID); err != nil {
+		_, err = t.exec(ctx, `UPDATE repos SET listed = 0 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1)`, repoID)
+		if err != nil {
 			return err
 		}
 		return t.lose(ctx, repoID, d.String())

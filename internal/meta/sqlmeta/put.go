@@ -57,13 +57,14 @@ func (db *DB) putNothing(ctx context.Context, p meta.ManifestPut) (meta.Manifest
 	}
 	for _, d := range parts(p.Manifest) {
 		lost, ok := absent[d.Digest.String()]
-		if !ok || slices.Contains(res.Dangling, d.Digest) {
+		if !ok {
 			continue
 		}
 		if lost || p.RefuseMissing {
 			return meta.ManifestResult{}, false, nil
 		}
 		res.Dangling = append(res.Dangling, d.Digest)
+		delete(absent, d.Digest.String()) // a part may be named twice
 	}
 	return res, true, nil
 }
@@ -116,7 +117,7 @@ func (t *tx) putManifest(ctx context.Context, p meta.ManifestPut) (meta.Manifest
 			return meta.ManifestResult{}, err
 		}
 	}
-	return meta.ManifestResult{Dangling: dangling}, t.regain(ctx, repo, p.Digest)
+	return meta.ManifestResult{Dangling: dangling}, nil
 }
 
 // checkParts looks at everything that the manifest names, and returns the
@@ -195,49 +196,52 @@ func (t *tx) presence(ctx context.Context, repo int64, d oci.Digest) (presence, 
 	return p, err
 }
 
-// storeManifest inserts the manifest, or replaces one that is not the same, as a
-// damaged one is not, and returns its number.
+// storeManifest inserts the manifest and returns its number. One that is there
+// and is not the same, as a damaged one is not, is replaced.
 func (t *tx) storeManifest(ctx context.Context, repo int64, p meta.ManifestPut, digests []oci.Digest) (int64, error) {
 	m := p.Manifest
-	var id int64
-	var mediaType string
-	var body []byte
-	err := t.get(ctx, `SELECT id, media_type, body FROM manifests WHERE repo_id = $1 AND digest = $2`, args{repo, p.Digest.String()}, &id, &mediaType, &body)
-	known := err == nil
-	switch {
-	case known && mediaType == m.MediaType && bytes.Equal(body, m.Body):
-		return id, nil
-	case known:
-		if err := t.release(ctx, repo, id); err != nil {
-			return 0, err
-		}
-	case !isNotFound(err):
-		return 0, err
-	}
 	subject, annotations, err := referrer(m)
 	if err != nil {
 		return 0, err
 	}
+	var id int64
+	row := args{repo, p.Digest.String(), m.MediaType, len(m.Body), subject, m.ArtifactType, t.wall(), p.By, annotations, m.Body}
 	err = t.get(ctx, `INSERT INTO manifests (repo_id, digest, media_type, size, subject, artifact_type, pushed_us, pushed_by, annotations, body)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-		ON CONFLICT (repo_id, digest) DO UPDATE SET media_type = excluded.media_type, size = excluded.size, subject = excluded.subject,
-			artifact_type = excluded.artifact_type, pushed_us = excluded.pushed_us, pushed_by = excluded.pushed_by,
-			annotations = excluded.annotations, body = excluded.body
-		RETURNING id`,
-		args{repo, p.Digest.String(), m.MediaType, len(m.Body), subject, m.ArtifactType, t.wall(), p.By, annotations, m.Body}, &id)
-	if err != nil {
-		return 0, err
-	}
-	for _, d := range digests {
-		_, err := t.exec(ctx, `INSERT INTO manifest_refs (repo_id, digest, manifest_id) VALUES ($1, $2, $3)`, repo, d.String(), id)
-		if err != nil {
-			return 0, err
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (repo_id, digest) DO NOTHING RETURNING id`, row, &id)
+	switch {
+	case err == nil:
+		err = t.list(ctx, repo, p.Digest)
+	case isNotFound(err): // nothing was inserted
+		var mediaType string
+		var body []byte
+		err = t.get(ctx, `SELECT id, media_type, body FROM manifests WHERE repo_id = $1 AND digest = $2`, row[:2], &id, &mediaType, &body)
+		if err != nil || mediaType == m.MediaType && bytes.Equal(body, m.Body) {
+			return id, err
 		}
+		err = t.replace(ctx, repo, id, row)
 	}
-	if !known {
-		_, err = t.exec(ctx, `UPDATE repos SET manifests = manifests + 1 WHERE id = $1`, repo)
+	for i := 0; err == nil && i < len(digests); i++ {
+		_, err = t.exec(ctx, `INSERT INTO manifest_refs (repo_id, digest, manifest_id) VALUES ($1, $2, $3)`, repo, digests[i].String(), id)
 	}
 	return id, err
+}
+
+// list does what a new manifest means for its repository.
+func (t *tx) list(ctx context.Context, repo int64, d oci.Digest) error {
+	if _, err := t.exec(ctx, `UPDATE repos SET listed = 1 WHERE id = $1 AND listed = 0`, repo); err != nil {
+		return err
+	}
+	return t.regain(ctx, repo, d)
+}
+
+// replace overwrites manifest id with row, and takes away its references.
+func (t *tx) replace(ctx context.Context, repo, id int64, row args) error {
+	if err := t.release(ctx, repo, id); err != nil {
+		return err
+	}
+	_, err := t.exec(ctx, `UPDATE manifests SET media_type = $3, size = $4, subject = $5, artifact_type = $6,
+		pushed_us = $7, pushed_by = $8, annotations = $9, body = $10 WHERE repo_id = $1 AND digest = $2`, row...)
+	return err
 }
 
 // referrer returns what is recorded of a manifest that has a subject.

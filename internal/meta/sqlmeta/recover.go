@@ -69,6 +69,9 @@ func (r *restorer) prepare(ctx context.Context) error {
 	info, err := os.Stat(r.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0:
+		if err := os.Remove(r.idFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err // or what is made next would look like a copy of it
+		}
 		return r.replace(ctx)
 	case err != nil:
 		return err
@@ -85,6 +88,8 @@ func (r *restorer) prepare(ctx context.Context) error {
 	err = checkFile(ctx, r.path, live)
 	torn := errors.Is(err, errBroken) || isCorrupt(err)
 	switch {
+	case errors.Is(err, errEmpty) && len(was) == 0:
+		return nil // the first start was killed
 	case torn && len(was) > 0:
 		r.Cause = err
 		return r.replace(ctx)

@@ -202,7 +202,7 @@ func TestSnapshotOfBroken(t *testing.T) {
 	db, _ := s.open()
 	defer db.Close()
 	err := db.writer.do(t.Context(), durable, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(ctx, `UPDATE repos SET manifests = 7`)
+		_, err := t.exec(ctx, `UPDATE repos SET listed = 0`)
 		return err
 	})
 	s.ok(err)
@@ -419,7 +419,48 @@ func TestCopiedWhileWriting(t *testing.T) {
 	if err := got.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
-	t.Logf("tags %s, %+v", second.tags(got), r)
+	if tags := second.tags(got); !strings.HasPrefix(tags, "v1") {
+		t.Errorf("tags %q: what was in the snapshot is gone", tags)
+	}
+}
+
+// TestKilledInFirstStart holds that a database which did not get its tables yet
+// is taken for new where none was before, and for torn where one was.
+func TestKilledInFirstStart(t *testing.T) {
+	s := newSite(t)
+	begun := func() {
+		pool := rawPool(t, s.path())
+		exec(t, pool, `PRAGMA user_version = 0`)
+		pool.Close()
+		if info, err := os.Stat(s.path()); err != nil || info.Size() == 0 {
+			t.Fatalf("%v, %v", info, err)
+		}
+	}
+	begun()
+	db, r := s.open()
+	if !r.Moved || r.From != "" {
+		t.Errorf("got %+v", r)
+	}
+	db.Close()
+
+	s.ok(os.Remove(s.path()))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := OpenOrRestore(ctx, s.options(), s.snaps); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	begun()
+	db, _ = s.open() // it was gone once, so nothing is torn
+	db.Close()
+
+	snap := s.fill([]string{"v1"}, nil)
+	s.ok(os.Rename(s.path(), s.path()+".moved"))
+	begun()
+	db, r = s.open()
+	if r.From != snap.Path || !errors.Is(r.Cause, errEmpty) {
+		t.Errorf("got %+v", r)
+	}
+	db.Close()
 }
 
 // TestUnknownIsNotReplaced holds that a broken file that was never opened here is
@@ -474,10 +515,10 @@ func TestInterruptedRestore(t *testing.T) {
 
 func TestChecksFindDamage(t *testing.T) {
 	tests := map[string]string{
-		"counted wrong":    `UPDATE repos SET manifests = manifests + 1`,
+		"not listed":       `UPDATE repos SET listed = 0`,
 		"no members":       `INSERT INTO blobs (digest, key, size, damaged, created_us) VALUES ('sha256:x', 'k', 1, 0, 0)`,
 		"no blob":          `PRAGMA foreign_keys = off; DELETE FROM blobs`,
-		"tag of nothing":   `PRAGMA foreign_keys = off; DELETE FROM manifests; UPDATE repos SET manifests = 0`,
+		"tag of nothing":   `PRAGMA foreign_keys = off; DELETE FROM manifests; UPDATE repos SET listed = 0`,
 		"forgotten":        `DELETE FROM manifest_refs; UPDATE repo_blobs SET candidate = 0`,
 		"condemned in use": `INSERT INTO garbage (key, due) SELECT key, 0 FROM blobs`,
 		"wrong digest":     `UPDATE tags SET digest = 'sha256:x'`,

@@ -101,7 +101,7 @@ func commonPragmas() []string {
 // cuts the log to at most 64 MiB after a burst.
 func writerPragmas(maxPages int) []string {
 	p := append(commonPragmas(), "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
-		"journal_size_limit(67108864)", "cache_size(-"+strconv.Itoa(writerCache)+")")
+		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "cache_size(-"+strconv.Itoa(writerCache)+")")
 	if maxPages > 0 {
 		p = append(p, "max_page_count("+strconv.Itoa(maxPages)+")")
 	}
@@ -145,6 +145,20 @@ func dsn(path string, l liveness, pragmas []string) string {
 	}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: values.Encode()}
 	return u.String()
+}
+
+// checkLog makes sure that SQLite can use its log here, which takes memory that
+// processes share: network file systems often have none.
+func checkLog(ctx context.Context, pool *sql.DB) error {
+	var mode string
+	if err := pool.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return fmt.Errorf("the file system cannot hold a database that is written and read at once (journal mode %s): "+
+			"put it on a local disk", mode)
+	}
+	return nil
 }
 
 // createFile makes the database's file, readable by its owner only, if it does

@@ -10,12 +10,12 @@ PRAGMA application_id = 1112691784;
 
 -- A repository exists from the first thing that was put into it, for ever.
 CREATE TABLE repos (
-    id         INTEGER PRIMARY KEY,
-    name       TEXT    NOT NULL UNIQUE,
-    manifests  BIGINT  NOT NULL, -- how many it has
-    created_us BIGINT  NOT NULL
+    id         INTEGER  PRIMARY KEY,
+    name       TEXT     NOT NULL UNIQUE,
+    listed     SMALLINT NOT NULL, -- whether it has a manifest
+    created_us BIGINT   NOT NULL
 );
-CREATE INDEX repos_listed ON repos (name) WHERE manifests > 0;
+CREATE INDEX repos_listed ON repos (name) WHERE listed = 1;
 
 -- The bytes that at least one repository has. Several may share a key: a file
 -- taken over from elsewhere, under a sha256 and a sha512 digest.
