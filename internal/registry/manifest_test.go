@@ -224,8 +224,8 @@ func TestMissingParts(t *testing.T) {
 			if tt.before != nil {
 				tt.before(e)
 			}
-			m := e.image(a, "", kept)
-			m = doc{layers: []oci.Descriptor{layer(kept), layer(gone), layer(gone)}}.manifest(t)
+			e.image(a, "", kept)
+			m := doc{layers: []oci.Descriptor{layer(kept), layer(gone), layer(gone)}}.manifest(t)
 			res, err := e.tryPut(a, m, "x")
 			if tt.code != "" {
 				wantCode(t, err, tt.code)
