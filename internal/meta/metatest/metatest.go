@@ -93,7 +93,7 @@ const (
 type fixture struct {
 	*testing.T
 	DB
-	ctx  context.Context
+	ctx  context.Context // the test's: it lives exactly as long as this
 	env  Env
 	open Opener
 

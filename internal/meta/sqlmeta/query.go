@@ -114,7 +114,7 @@ func (r *reader) meaning(err error) error {
 	case errors.Is(err, sql.ErrNoRows):
 		return meta.ErrNotFound
 	}
-	err, _ = r.dialect.triage(err)
+	_, err = r.dialect.triage(err)
 	return err
 }
 
@@ -243,7 +243,7 @@ func (t *tx) meaning(err error) error {
 	case errors.Is(err, sql.ErrNoRows):
 		return meta.ErrNotFound
 	}
-	err, v := t.s.dialect.triage(err)
+	v, err := t.s.dialect.triage(err)
 	if v == fatal && t.worst == nil {
 		t.worst = err
 	}

@@ -184,11 +184,7 @@ func TestSnapshotsAreKept(t *testing.T) {
 		t.Error("the clock counts as a change")
 	}
 	want := []string{"berth-20261123T111500Z.db", "berth-20261123T111501Z.db", "berth-20261123T111502Z.db", "berth-20261123T111503Z.db"}[1:]
-	var got []string
-	for _, f := range s.files("snapshots/*") {
-		got = append(got, f)
-	}
-	if !slices.Equal(got, want) {
+	if got := s.files("snapshots/*"); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -27,7 +27,7 @@ type dialect struct {
 	begin  string                   // begins a transaction that is going to write
 	share  string                   // behind a SELECT: nobody may delete these rows before the commit
 	sync   func(full bool) string   // before a transaction: whether its commit waits for the disk
-	triage func(error) (error, verdict)
+	triage func(error) (verdict, error)
 }
 
 // A verdict says what an error means for the transaction that it came from.
@@ -54,25 +54,25 @@ func sqliteDialect() dialect {
 
 // sqliteTriage gives an error of the driver a meaning. SQLite reports a full
 // disk as FULL, or as SHMSIZE when it is its index that cannot grow.
-func sqliteTriage(err error) (error, verdict) {
+func sqliteTriage(err error) (verdict, error) {
 	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
-		return err, fatal
+		return fatal, err
 	}
 	e, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
-		return err, survivable
+		return survivable, err
 	}
 	if e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE {
-		return fmt.Errorf("%w: %w", meta.ErrNoSpace, err), fatal
+		return fatal, fmt.Errorf("%w: %w", meta.ErrNoSpace, err)
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_FULL:
-		return fmt.Errorf("%w: %w", meta.ErrNoSpace, err), fatal
+		return fatal, fmt.Errorf("%w: %w", meta.ErrNoSpace, err)
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM,
 		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_MISUSE:
-		return err, fatal
+		return fatal, err
 	}
-	return err, survivable
+	return survivable, err
 }
 
 // isCorrupt reports whether err says that a file is not a (whole) database.
@@ -226,6 +226,6 @@ func vacuumInto(ctx context.Context, from, to string, wrap func(driver.Connector
 		return err
 	}
 	_, err = pool.ExecContext(ctx, "VACUUM INTO ?1", to)
-	err, _ = sqliteTriage(err)
+	_, err = sqliteTriage(err)
 	return errors.Join(err, pool.Close())
 }

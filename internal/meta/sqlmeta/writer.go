@@ -242,7 +242,7 @@ func (w *writer) runOne(ctx context.Context, t *tx, j *job, others bool) error {
 // fail answers jobs whose transaction did not come about. The connection is
 // given up, whatever is wrong with it, and the next transaction opens another.
 func (w *writer) fail(jobs []*job, err error) {
-	err, v := w.dialect.triage(err)
+	v, err := w.dialect.triage(err)
 	for _, j := range jobs {
 		j.err = err
 	}
