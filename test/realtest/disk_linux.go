@@ -70,6 +70,11 @@ func (d *Disk) unmount() {
 
 // Cut cuts the power: what has not reached the disk, the log of the file system
 // included, never will. Whoever uses the disk gets errors from then on.
+//
+// Not at once: while it shuts the file system down, Linux lets some fsyncs succeed
+// whose data is lost (20 of 450 writers in 150 cuts, Linux 6.18). A real loss of
+// power takes whoever would hear of it along, so a test must take nothing for
+// acknowledged that it hears after it called Cut.
 func (d *Disk) Cut() {
 	d.t.Helper()
 	f, err := os.Open(d.Dir)

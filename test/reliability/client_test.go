@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -29,7 +31,10 @@ const (
 type client struct {
 	url  string
 	http *http.Client
+	deaf atomic.Bool // answers that come from now on are not heard
 }
+
+var errDeaf = errors.New("the answer came too late to be heard")
 
 // newClient returns a client that waits no longer than a minute for anything:
 // a server that hangs is a failure.
@@ -97,6 +102,9 @@ func (c *client) do(ctx context.Context, r request, want ...int) (answer, error)
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return answer{}, err
+	}
+	if c.deaf.Load() {
+		return answer{}, errDeaf
 	}
 	a := answer{resp.StatusCode, resp.Header, body}
 	for _, w := range want {

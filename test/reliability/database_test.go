@@ -59,7 +59,10 @@ func (l *ledger) steady(now *ledger) *ledger {
 // push, starts and has what was acknowledged before the copying began; or, where
 // the copy tore the database, what was there at the last snapshot, and says so.
 func TestCopyWhileRunning(t *testing.T) {
-	n := count(t, "BERTH_TEST_COPIES", 3)
+	testCopies(t, count(t, "BERTH_TEST_COPIES", 3))
+}
+
+func testCopies(t *testing.T, n int) {
 	t.Run("at once", func(t *testing.T) {
 		copies(t, n, func(*rand.Rand, string, string) {})
 	})

@@ -31,18 +31,18 @@ type crash struct {
 
 // stats are what the tests of crashes are about.
 type stats struct {
-	crashes  int
-	starting int // that came while the server was starting
-	ready    []time.Duration
-	tally    tally
-	resumed  int
-	begun    int
-	half     int
-	none     int
-	lost     int
-	corrupt  int
-	back     int
-	listed   int
+	crashes int
+	also    int // kills besides: while the server was starting, or before a loss of power
+	ready   []time.Duration
+	tally   tally
+	resumed int
+	begun   int
+	half    int
+	none    int
+	lost    int
+	corrupt int
+	back    int
+	listed  int
 }
 
 func (s *stats) add(f *findings) {
@@ -97,6 +97,7 @@ func newCrash(t *testing.T, dir string, seed uint64, uploads promise, s settings
 func (cr *crash) under(most time.Duration, happen func()) {
 	cr.t.Helper()
 	cr.load.down.Store(false)
+	cr.c.deaf.Store(false)
 	ctx, stop := context.WithCancel(cr.t.Context())
 	defer stop()
 	result := make(chan error, 1)
@@ -112,7 +113,6 @@ func (cr *crash) under(most time.Duration, happen func()) {
 	if err := <-result; err != nil {
 		cr.t.Errorf("before it happened: %v", err)
 	}
-	cr.stats.crashes++
 }
 
 // again starts the server, measures how long it takes, and compares.
@@ -123,6 +123,7 @@ func (cr *crash) again(s scope) {
 	cr.reg.AwaitReady()
 	cr.stats.ready = append(cr.stats.ready, time.Since(begin))
 	cr.c.http.CloseIdleConnections()
+	cr.c.deaf.Store(false)
 	cr.compare(s)
 }
 
@@ -224,11 +225,12 @@ func badFiles(t *testing.T, dir string) []string {
 func kills(cr *crash, n int, most time.Duration) {
 	for i := range n {
 		cr.under(most, cr.reg.Kill)
+		cr.stats.crashes++
 		if i%4 == 3 {
 			cr.reg.Restart()
 			time.Sleep(time.Duration(cr.rng.Int64N(int64(80 * time.Millisecond))))
 			cr.reg.Kill()
-			cr.stats.starting++
+			cr.stats.also++
 		}
 		s := sinceLast
 		if i%20 == 19 {
@@ -272,7 +274,7 @@ func testKills(t *testing.T, n int, most time.Duration) {
 		kills(cr, n/2, 2*most)
 		collected(cr)
 	})
-	st.report(t, fmt.Sprintf("kills: %d under load, and %d more while starting", st.crashes, st.starting))
+	st.report(t, fmt.Sprintf("kills: %d under load, and %d more while starting", st.crashes, st.also))
 }
 
 // TestKills shows that a kill costs nothing that was acknowledged.
