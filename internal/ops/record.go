@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -103,13 +104,13 @@ func (o RecordOptions) log(r *http.Request, e *exchange, id string, status int, 
 		attrs = append(attrs, slog.Bool("too_slow", true)) // and cut for it
 	}
 	if e.user != "" {
-		attrs = append(attrs, slog.String("user", cut(e.user, maxUser)))
+		attrs = append(attrs, slog.String("user", plain(cut(e.user, maxUser))))
 	}
 	if e.route != "" {
 		attrs = append(attrs, slog.String("route", e.route))
 	}
 	if agent := r.UserAgent(); agent != "" {
-		attrs = append(attrs, slog.String("agent", cut(agent, maxAgent)))
+		attrs = append(attrs, slog.String("agent", plain(cut(agent, maxAgent))))
 	}
 	o.Log.LogAttrs(r.Context(), level, "request", append(attrs, slog.String("id", id))...)
 }
@@ -178,6 +179,17 @@ func safeQuery(raw string) string {
 		b.WriteString(key + "=" + url.QueryEscape(cut(plain, maxQuery)))
 	}
 	return cut(b.String(), maxQuery)
+}
+
+// plain replaces what no terminal should be sent, which JSON leaves as it is
+// from U+0080 on: control characters there, line ends of Unicode.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // cut shortens s to at most n bytes, not within a character, and shows that it
