@@ -79,8 +79,8 @@ type Manifests interface {
 	FindManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (Manifest, error)
 
 	// DeleteManifest removes the manifest and the tags that point to it, and
-	// begins the grace of its parts anew. It leaves a tombstone. *InUseError when
-	// a live index of repo names it, else ErrNotFound when there is none.
+	// begins the grace of its parts anew. It leaves a tombstone. ErrNotFound when
+	// there is none, whatever names it; *InUseError when a live index does.
 	DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) error
 
 	// DeleteTag removes the tag and leaves the manifest. ErrNotFound if missing.
