@@ -13,6 +13,10 @@ import (
 // the other. Either the collector sees the manifest's reference and lets go, or
 // the put finds the membership gone and the tombstone in its place.
 func (db *DB) CollectBlobs(ctx context.Context, limit int) (looked, ended int, err error) {
+	due, err := db.exists(ctx, `SELECT 1 FROM repo_blobs WHERE candidate = 1 AND touched <= $1`, db.ago(db.opts.Grace))
+	if err != nil || !due {
+		return 0, 0, err
+	}
 	err = db.write(ctx, durable, func(ctx context.Context, t *tx) error {
 		looked, ended = 0, 0
 		due, err := t.candidates(ctx, limit)
@@ -36,6 +40,17 @@ func (db *DB) CollectBlobs(ctx context.Context, limit int) (looked, ended int, e
 	}
 	return looked, ended, nil
 }
+
+// exists reports whether a query finds anything. With it a collector that has
+// nothing to do writes nothing, which would keep the disk and the snapshots busy.
+func (db *DB) exists(ctx context.Context, query string, arg any) (bool, error) {
+	var found bool
+	err := db.reader.get(ctx, `SELECT EXISTS (`+query+`)`, args{arg}, &found)
+	return found, err
+}
+
+// ago returns the tick that was age before now.
+func (db *DB) ago(age time.Duration) int64 { return db.clock.ticks() - int64(age) }
 
 // A member names a membership.
 type member struct {
@@ -104,8 +119,12 @@ func (db *DB) Forget(ctx context.Context, keys []blob.Key) error {
 
 // ForgetLosses implements meta.Garbage.
 func (db *DB) ForgetLosses(ctx context.Context, age time.Duration, limit int) (int, error) {
+	old, err := db.exists(ctx, `SELECT 1 FROM losses WHERE lost <= $1`, db.ago(age))
+	if err != nil || !old {
+		return 0, err
+	}
 	var n int64
-	err := db.write(ctx, durable, func(ctx context.Context, t *tx) (err error) {
+	err = db.write(ctx, durable, func(ctx context.Context, t *tx) (err error) {
 		n, err = t.exec(ctx, `DELETE FROM losses WHERE (repo_id, digest) IN
 			(SELECT repo_id, digest FROM losses WHERE lost <= $1 ORDER BY lost LIMIT $2)`, t.ticks()-int64(age), limit)
 		return err

@@ -149,8 +149,12 @@ func (t *tx) dropUpload(ctx context.Context, id, key string) error {
 
 // ExpireUploads implements meta.Garbage.
 func (db *DB) ExpireUploads(ctx context.Context, idle time.Duration, limit int) (int, error) {
+	old, err := db.exists(ctx, `SELECT 1 FROM uploads WHERE saved <= $1`, db.ago(idle))
+	if err != nil || !old {
+		return 0, err
+	}
 	n := 0
-	err := db.write(ctx, durable, func(ctx context.Context, t *tx) error {
+	err = db.write(ctx, durable, func(ctx context.Context, t *tx) error {
 		type upload struct{ id, key string }
 		var list []upload
 		err := t.each(ctx, `SELECT id, key FROM uploads WHERE saved <= $1 ORDER BY saved LIMIT $2`, args{t.ticks() - int64(idle), limit},

@@ -237,9 +237,15 @@ func TestDurability(t *testing.T) {
 		{"DeleteManifest", 1, func() error { return db.DeleteManifest(ctx, a, image.Digest) }},
 		{"UnlinkBlob", 1, func() error { return db.UnlinkBlob(ctx, a, x.Digest) }},
 		{"CollectBlobs", 1, func() error { _, _, err := db.CollectBlobs(ctx, 9); return err }},
+		{"CollectBlobs again", 0, func() error { _, _, err := db.CollectBlobs(ctx, 9); return err }},
 		{"Forget", 1, func() error { return db.Forget(ctx, []blob.Key{"k1"}) }},
 		{"ForgetLosses", 1, func() error { _, err := db.ForgetLosses(ctx, 0, 9); return err }},
+		{"ForgetLosses again", 0, func() error { _, err := db.ForgetLosses(ctx, 0, 9); return err }},
+		{"CreateUpload again", 0, func() error {
+			return db.CreateUpload(ctx, meta.Upload{ID: "2", Repo: a, Key: "k2", Algorithm: oci.SHA256})
+		}},
 		{"ExpireUploads", 1, func() error { _, err := db.ExpireUploads(ctx, 0, 9); return err }},
+		{"ExpireUploads again", 0, func() error { _, err := db.ExpireUploads(ctx, 0, 9); return err }},
 		{"DropUpload", 1, func() error { return db.DropUpload(ctx, u) }},
 	}
 	for _, s := range steps {
