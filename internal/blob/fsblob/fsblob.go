@@ -144,11 +144,11 @@ func (s *Store) tryLink() error {
 	remove() // what a process that was killed just here left
 	defer remove()
 	f, err := s.d.create(from)
-	if err != nil {
-		return err
+	if err == nil {
+		f.Close()
+		err = s.d.link(from, to)
 	}
-	f.Close()
-	if err = s.d.link(from, to); err == nil {
+	if err == nil || noSpace(err) { // without space there is nothing to choose for
 		return nil
 	}
 	if !noLinks(err) {

@@ -32,12 +32,9 @@ func tryLock(f *os.File) (bool, error) {
 	return true, nil
 }
 
-// mapsShared reports whether a file can be mapped into the memory of several
-// processes, which SQLite's write-ahead log needs.
+// mapsShared reports whether a file, which has a page, can be mapped into the
+// memory of several processes, which SQLite's write-ahead log needs.
 func mapsShared(f *os.File) bool {
-	if f.Truncate(int64(os.Getpagesize())) != nil {
-		return false
-	}
 	b, err := unix.Mmap(int(f.Fd()), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return false

@@ -30,6 +30,9 @@ type Facts struct {
 // Probe finds out what the file system of dir can do, by doing it in a directory
 // of its own that it removes. The error says what to do if dir can't be written.
 // It needs no lock.
+//
+// Where there is no space to try anything, the file system is taken to be able to
+// do everything: it was tried when there was, and pulls must go on.
 func Probe(dir string) (Facts, error) {
 	d, err := openDisk(dir)
 	if err != nil {
@@ -44,6 +47,22 @@ func Probe(dir string) (Facts, error) {
 }
 
 func (d *disk) probe() (Facts, error) {
+	facts, err := d.try()
+	if noSpace(err) {
+		facts, err = Facts{Locks: true, Syncs: true, Links: true, MapsShared: true}, nil
+	}
+	if err != nil {
+		return facts, err
+	}
+	if facts.Free, facts.Total, err = d.space(); err != nil {
+		return facts, err
+	}
+	facts.Type, facts.Network, err = d.fileSystem()
+	return facts, err
+}
+
+// try does what has to be possible in a directory of its own.
+func (d *disk) try() (Facts, error) {
 	var facts Facts
 	if err := d.mkdir(berthDir, privateDir); err != nil {
 		return facts, err
@@ -58,17 +77,18 @@ func (d *disk) probe() (Facts, error) {
 		return facts, err
 	}
 	defer f.Close()
+	// Its first page is written before it is mapped: touching one for which there
+	// is no space would end the process.
+	if _, err := f.WriteAt(make([]byte, os.Getpagesize()), 0); err != nil {
+		return facts, err
+	}
 	facts.Syncs = f.Sync() == nil
 	facts.MapsShared = mapsShared(f.File)
 	facts.Locks = d.excludes(f)
 	facts.Links = d.link(f.name, path.Join(dir, "link")) == nil
 	_, err = d.lstat(strings.ToUpper(f.name))
 	facts.CaseFolding = err == nil
-	if facts.Free, facts.Total, err = d.space(); err != nil {
-		return facts, err
-	}
-	facts.Type, facts.Network, err = d.fileSystem()
-	return facts, err
+	return facts, nil
 }
 
 // excludes reports whether a lock on f keeps another one from locking it.
