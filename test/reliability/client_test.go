@@ -67,7 +67,6 @@ type request struct {
 	body         io.Reader // nil for none
 	length       int64     // of body; -1 sends it chunked
 	header       map[string]string
-	raw          bool // the body of the answer is left to the caller
 }
 
 func (c *client) send(ctx context.Context, r request) (*http.Response, error) {

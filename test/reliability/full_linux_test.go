@@ -157,14 +157,12 @@ func byOthers(t *testing.T, dir string) (remove func()) {
 	}
 	defer f.Close()
 	for range 3 {
-		for err == nil {
-			_, err = f.Write(make([]byte, 1<<20))
-		}
-		for n := 1; n > 0; { // and the rest of it
-			n, err = f.Write(make([]byte, 4096))
+		for _, size := range []int{1 << 20, 4096} {
+			for n := 1; n > 0; {
+				n, _ = f.Write(make([]byte, size)) // an error is what this is for
+			}
 		}
 		syscall.Sync()
-		err = nil
 	}
 	return func() {
 		if err := os.Remove(path); err != nil {
