@@ -217,9 +217,11 @@ func (in *inspection) resume(ctx context.Context, s *session) error {
 		if s.ending == nil && in.uploads == uploadsStay {
 			in.add(&in.lost, "the upload %s, at %d bytes", s.location, s.acked)
 		}
-		in.Lock()
-		in.begun++
-		in.Unlock()
+		if s.ending == nil || s.ending.changes != nil && in.l.value(key{aBlob, s.repo, s.blob.digest}) == "" {
+			in.Lock()
+			in.begun++
+			in.Unlock()
+		} // else the request that ended it was not answered
 		return nil
 	}
 	at, err := uploaded(a)
