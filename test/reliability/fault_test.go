@@ -53,7 +53,7 @@ func inject(t *testing.T, reg *realtest.Registry, what string) (end func()) {
 // A fault is a kind of failing system call.
 type fault struct {
 	inject string
-	want   []int // statuses of the answers to what fails; nil if nothing has to
+	want   []int // the statuses that what fails may be answered with; nil if nothing has to fail
 	broken bool  // connections may break, too
 }
 
@@ -61,8 +61,9 @@ func faults() []fault {
 	return []fault{
 		{inject: "fsync,fdatasync:error=EIO", want: []int{500}},
 		{inject: "fsync,fdatasync:error=EIO:when=3+4", want: []int{500}},
-		{inject: "fsync,fdatasync:error=ENOSPC", want: []int{507}},
-		{inject: "fsync,fdatasync:error=ENOSPC:when=2+3", want: []int{507}},
+		// SQLite does not tell why a sync failed.
+		{inject: "fsync,fdatasync:error=ENOSPC", want: []int{500, 507}},
+		{inject: "fsync,fdatasync:error=ENOSPC:when=2+3", want: []int{500, 507}},
 		{inject: "pwrite64:error=EIO", want: []int{500}},
 		{inject: "pwrite64:error=EIO:when=20+30", want: []int{500}},
 		{inject: "pwrite64:error=ENOSPC", want: []int{507}},
@@ -141,9 +142,9 @@ func underFault(t *testing.T, reg *realtest.Registry, c *client, f fault, seed u
 	if f.want != nil && len(seen) == 0 {
 		t.Error("nothing failed")
 	}
-	for _, w := range f.want {
-		if !slices.Contains(seen, w) {
-			t.Errorf("got the statuses %v, want %d among them", seen, w)
+	for _, status := range seen {
+		if f.want != nil && !slices.Contains(f.want, status) {
+			t.Errorf("got the statuses %v, want none but %v", seen, f.want)
 		}
 	}
 	if !reg.Running() {
