@@ -58,6 +58,7 @@ func (s *Server) keepDatabase(ctx context.Context) error {
 			return nil
 		case <-clock.C:
 			s.warn(ctx, "save the clock", s.meta.SaveClock(ctx))
+			s.core.ForgetSessions(s.cfg.Uploads.Expire)
 		case <-idle.C:
 			s.watchDatabase()
 			if quiet.begins() {
