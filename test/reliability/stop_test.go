@@ -20,7 +20,8 @@ type running struct {
 	result chan error
 }
 
-// startStream begins to upload b, and sends the first half of it.
+// startStream begins to upload b, sends the first half of it, and waits until the
+// server has some: what is only on its way may be lost with the connection.
 func startStream(t *testing.T, c *client, repo string, b thing) *running {
 	t.Helper()
 	a, err := c.do(t.Context(), request{method: "POST", path: uploadsPath(repo)}, 202)
@@ -36,6 +37,17 @@ func startStream(t *testing.T, c *client, repo string, b thing) *running {
 	}()
 	if _, err := w.Write(b.data[:len(b.data)/2]); err != nil {
 		t.Fatal(err)
+	}
+	arrived := await(func() bool { // the server makes a checkpoint every second
+		a, err := c.get(t.Context(), up.location, 204)
+		if err != nil {
+			return false
+		}
+		at, err := uploaded(a)
+		return err == nil && at > 0
+	})
+	if !arrived {
+		t.Fatal("nothing of the upload arrives")
 	}
 	return up
 }
