@@ -14,7 +14,6 @@ type Health struct {
 	ready    bool
 	stopping bool
 	problems map[string]string // by part; the server is not ready while there is one
-	fatal    string
 }
 
 // NewHealth returns the health of a server that is starting.
@@ -51,17 +50,8 @@ func (h *Health) ClearProblem(part string) {
 	delete(h.problems, part)
 }
 
-// SetFatal says that the server will not work again without a restart. It is
-// then neither ready nor alive.
-func (h *Health) SetFatal(reason string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.fatal = reason
-}
-
 // A HealthState is Health at one moment.
 type HealthState struct {
-	Alive    bool              `json:"alive"`
 	Ready    bool              `json:"ready"`
 	Problems map[string]string `json:"problems,omitempty"` // by part
 }
@@ -75,14 +65,12 @@ func (h *Health) State() HealthState {
 		problems[part] = reason
 	}
 	switch {
-	case h.fatal != "":
-		problems["server"] = h.fatal
 	case h.stopping:
 		problems["server"] = "shutting down"
 	case !h.ready:
 		problems["server"] = "starting"
 	}
-	return HealthState{Alive: h.fatal == "", Ready: len(problems) == 0, Problems: problems}
+	return HealthState{Ready: len(problems) == 0, Problems: problems}
 }
 
 // A Detail is how much an answer about health tells.
@@ -94,12 +82,11 @@ const (
 	Full               // with reasons, for the operator
 )
 
-// Liveness answers whether the process should be left alone: 200, or 503 if
-// only a restart helps.
+// Liveness answers 200 for as long as there is somebody to answer: a part that
+// doesn't work for now is no reason to end the others.
 func (h *Health) Liveness(d Detail) http.Handler {
 	return healthHandler(d, func() (HealthState, bool) {
-		s := h.State()
-		return s, s.Alive
+		return h.State(), true
 	})
 }
 

@@ -22,7 +22,6 @@ func TestHealth(t *testing.T) {
 		{"over", func() { h.ClearProblem("database") }, 200, 200, `"ready":true`},
 		{"shutting down", h.SetShuttingDown, 200, 503, `"shutting down"`},
 		{"ready said late", h.SetReady, 200, 503, `"shutting down"`},
-		{"fatal", func() { h.SetFatal("fsync failed") }, 503, 503, `"fsync failed"`},
 	}
 	for _, s := range steps {
 		t.Run(s.name, func(t *testing.T) {

@@ -100,7 +100,7 @@ func TestHandler(t *testing.T) {
 		code int
 		want string
 	}{
-		{"/healthz", 200, `"alive":true`},
+		{"/healthz", 200, `"starting"`},
 		{"/readyz", 503, `"starting"`},
 		{"/metrics", 200, "berth_build_info"},
 		{"/debug/pprof/", 200, "goroutine"},

@@ -98,16 +98,7 @@ func Berth(t testing.TB) string {
 	return built(t, "berth", "./cmd/berth", []string{"CGO_ENABLED=0"})
 }
 
-// BerthRace is Berth with the race detector, which needs a C compiler.
-func BerthRace(t testing.TB) string {
-	t.Helper()
-	if _, err := exec.LookPath("gcc"); err != nil {
-		skip(t, "gcc (apt install gcc libc6-dev), for the race detector")
-	}
-	return built(t, "berth-race", "./cmd/berth", []string{"CGO_ENABLED=1"}, "-race")
-}
-
-func built(t testing.TB, name, pkg string, env []string, flags ...string) string {
+func built(t testing.TB, name, pkg string, env []string) string {
 	t.Helper()
 	dir := sharedDir(t)
 	process.Lock()
@@ -119,8 +110,7 @@ func built(t testing.TB, name, pkg string, env []string, flags ...string) string
 	process.Unlock()
 	b.once.Do(func() {
 		b.path = filepath.Join(dir, name+exe())
-		args := append([]string{"build", "-trimpath", "-o", b.path}, flags...)
-		cmd := exec.Command("go", append(args, pkg)...)
+		cmd := exec.Command("go", "build", "-trimpath", "-o", b.path, pkg)
 		cmd.Dir, b.err = moduleRoot()
 		cmd.Env = append(os.Environ(), env...)
 		if b.err != nil {
