@@ -33,6 +33,10 @@ losetup util-linux
 git git
 curl curl
 openssl openssl
+nginx nginx-light
+apache2 apache2
+docker-compose docker-compose
+docker-registry docker-registry
 '
 
 # A line is: the program, the module's package to install, and its version.
@@ -42,6 +46,8 @@ crane github.com/google/go-containerregistry/cmd/crane v0.22.1
 oras oras.land/oras/cmd/oras v1.3.6
 regctl github.com/regclient/regclient/cmd/regctl v0.11.7
 helm helm.sh/helm/v3/cmd/helm v3.22.0
+pebble github.com/letsencrypt/pebble/v2/cmd/pebble v2.10.1
+registry github.com/distribution/distribution/v3/cmd/registry v3.1.2
 staticcheck honnef.co/go/tools/cmd/staticcheck v0.8.2
 '
 
