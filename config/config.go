@@ -1,7 +1,6 @@
 package config
 
 import (
-	"net/netip"
 	"path/filepath"
 	"time"
 )
@@ -17,16 +16,41 @@ type Config struct {
 	// `/var/lib/registry`.
 	Data string `yaml:"data"`
 
-	Database  Database  `yaml:"database"`
-	HTTP      HTTP      `yaml:"http"`
-	Auth      Auth      `yaml:"auth"`
-	Manifests Manifests `yaml:"manifests"`
-	Delete    Delete    `yaml:"delete"`
-	Uploads   Uploads   `yaml:"uploads"`
-	GC        GC        `yaml:"gc"`
-	Storage   Storage   `yaml:"storage"`
-	Log       Log       `yaml:"log"`
-	Metrics   Metrics   `yaml:"metrics"`
+	// ReadOnly makes the registry refuse every push and deletion, with 405
+	// UNSUPPORTED. Pulls go on.
+	ReadOnly bool `yaml:"read_only"`
+
+	// Access is the list of rules that say who may do what where. A rule adds
+	// rights and takes none away, so their order means nothing; what no rule
+	// allows is denied. Without any rule, whoever is logged in may do everything
+	// and `auth.anonymous` says what the others may; without any log-in
+	// configured, everybody may do everything.
+	Access []Rule `yaml:"access"`
+
+	Database      Database      `yaml:"database"`
+	HTTP          HTTP          `yaml:"http"`
+	Auth          Auth          `yaml:"auth"`
+	Manifests     Manifests     `yaml:"manifests"`
+	Lists         Lists         `yaml:"lists"`
+	Delete        Delete        `yaml:"delete"`
+	Uploads       Uploads       `yaml:"uploads"`
+	GC            GC            `yaml:"gc"`
+	Storage       Storage       `yaml:"storage"`
+	Registry2     Registry2     `yaml:"registry2"`
+	Notifications Notifications `yaml:"notifications"`
+	Health        Health        `yaml:"health"`
+	Log           Log           `yaml:"log"`
+	Metrics       Metrics       `yaml:"metrics"`
+}
+
+// Registry2 is living together with a registry:2 that used this data directory
+// before, or will again.
+type Registry2 struct {
+	// Shadow says whether registry:2's own links are kept in step with what is
+	// pushed, so that registry:2 can be started again on the same directory:
+	// `auto` while the directory is one that was taken over and
+	// `berth adopt --finish` has not been called, `on` always, `off` never.
+	Shadow Shadow `yaml:"shadow"`
 }
 
 // Database is the SQLite database that knows every repository, tag and
@@ -53,75 +77,6 @@ type Snapshots struct {
 	Keep int `yaml:"keep"`
 }
 
-// HTTP is how clients reach the registry.
-type HTTP struct {
-	// Listen is the list of addresses to listen on, each `host:port`. A port
-	// alone, `:5000`, means every network this machine has; IPv6 addresses
-	// stand in brackets, `[::1]:5000`.
-	//
-	// Without log-in the default is this machine alone, since everybody who
-	// reaches the registry may push to it and delete from it. With log-in it is
-	// `:5000`; so it is, as with registry:2, when Berth is called as `registry`
-	// or `REGISTRY_*` variables are in force.
-	Listen []string `yaml:"listen" derived:"127.0.0.1:5000 and [::1]:5000 without log-in, :5000 with log-in"`
-
-	// ExternalURL is the address under which clients reach this registry, such
-	// as `https://registry.example.com`. Set it if a proxy stands in between and
-	// `auth.anonymous` is `pull`: clients are then told where to get tokens, by
-	// a whole URL. Locations in answers are relative and work behind any proxy.
-	ExternalURL string `yaml:"external_url"`
-
-	// TrustedProxies is the list of addresses (`10.0.0.7`) or networks
-	// (`10.0.0.0/8`) of the reverse proxies in front of this registry. The
-	// X-Forwarded-For, X-Real-IP and X-Forwarded-Proto headers are believed
-	// from these peers, and from nobody else.
-	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
-
-	// ShutdownGrace is how long running pushes and pulls may take to finish
-	// after SIGTERM; what is still running then is cut off.
-	ShutdownGrace time.Duration `yaml:"shutdown_grace"`
-
-	TLS TLS `yaml:"tls"`
-}
-
-// TLS is encryption by certificate and key files. Both are read again when they
-// change, without dropping a connection. Without them Berth speaks plain HTTP,
-// which docker accepts from this machine only.
-type TLS struct {
-	// Certificate is the file with the certificate in PEM form, followed by the
-	// intermediate certificates between it and the root.
-	Certificate string `yaml:"certificate"`
-
-	// Key is the file with the certificate's private key in PEM form.
-	Key string `yaml:"key"`
-
-	// Minimum is the oldest version of TLS that is spoken: `1.2` or `1.3`.
-	Minimum TLSVersion `yaml:"minimum"`
-}
-
-// Auth is who may do what. Without any log-in configured, everybody who reaches
-// the registry may do everything.
-type Auth struct {
-	// Anonymous is what clients may do without logging in: `none`, or `pull`
-	// from every repository. It needs a log-in to be configured: without one
-	// everything is open.
-	Anonymous Anonymous `yaml:"anonymous"`
-
-	// Realm is the name that browsers and clients show when they ask for a
-	// user and a password.
-	Realm string `yaml:"realm"`
-
-	Htpasswd Htpasswd `yaml:"htpasswd"`
-}
-
-// Htpasswd is log-in with the users of a password file.
-type Htpasswd struct {
-	// Path is the password file, as `berth htpasswd` or Apache's `htpasswd`
-	// writes it. It is read again when it changes. Setting it makes log-in
-	// necessary for everything except what `auth.anonymous` allows.
-	Path string `yaml:"path"`
-}
-
 // Manifests is what is accepted as a manifest.
 type Manifests struct {
 	// MaxSize is the size of the largest manifest that may be pushed.
@@ -132,6 +87,39 @@ type Manifests struct {
 	// indexes, layers that live elsewhere), or `refuse` it. Content that the
 	// repository had and has lost is refused in any case.
 	Missing Missing `yaml:"missing"`
+
+	// Platforms is the list of platforms, such as `linux/amd64`, whose manifests
+	// an index must find in its repository when it is pushed; `all` stands for
+	// every one that it names. Empty accepts sparse indexes, as the OCI
+	// specification asks.
+	Platforms []string `yaml:"platforms"`
+
+	URLs ManifestURLs `yaml:"urls"`
+}
+
+// ManifestURLs is about layers that are not in the registry but named by URLs.
+// Berth never fetches them.
+type ManifestURLs struct {
+	// Refuse says whether every manifest that names such URLs is refused.
+	Refuse bool `yaml:"refuse"`
+
+	// Allow is the list of regular expressions of which a URL must match one.
+	// Empty allows all.
+	Allow []string `yaml:"allow"`
+
+	// Deny is the list of regular expressions of which a URL must match none.
+	Deny []string `yaml:"deny"`
+}
+
+// Lists is how much of a list one answer holds.
+type Lists struct {
+	// CatalogMax is the largest number of repositories in one page of the
+	// catalog, and the number in a page whose size was not asked for.
+	CatalogMax int `yaml:"catalog_max"`
+
+	// TagsMax is the largest number of tags in one page. 0 sets no limit: who
+	// doesn't ask for a page gets all tags.
+	TagsMax int `yaml:"tags_max"`
 }
 
 // Delete is deletion by clients.
@@ -147,7 +135,8 @@ type Delete struct {
 // Uploads is about pushes that are under way.
 type Uploads struct {
 	// Expire is how long an upload may rest before it is given up and its bytes
-	// are removed. Until then a client may go on where it stopped.
+	// are removed. Until then a client may go on where it stopped. 0 keeps it
+	// for ever.
 	Expire time.Duration `yaml:"expire"`
 
 	// MaxSize is the size of the largest blob that may be pushed. 0 sets no
@@ -179,100 +168,41 @@ type Storage struct {
 	Reserve Size `yaml:"reserve"`
 }
 
-// Log is what the server writes to standard error.
-type Log struct {
-	// Level is the least important message that is logged: `debug`, `info`,
-	// `warn` or `error`.
-	Level LogLevel `yaml:"level"`
-
-	// Format is the form of the lines: `text` or `json`.
-	Format LogFormat `yaml:"format"`
-
-	// Access says whether every request is logged when it is done.
-	Access bool `yaml:"access"`
-}
-
-// Metrics is the numbers that Prometheus reads, at `/metrics` on a listener of
-// their own.
-type Metrics struct {
-	// Listen is the address of that listener, such as `127.0.0.1:5001`. Empty
-	// turns it off. Whoever reaches it reads it without log-in, so its host must
-	// be written: `0.0.0.0:5001` if every network shall reach it.
-	Listen string `yaml:"listen"`
-}
-
-// TLSVersion is a version of TLS.
-type TLSVersion string
-
-// The versions that [TLS.Minimum] may name.
-const (
-	TLS12 TLSVersion = "1.2"
-	TLS13 TLSVersion = "1.3"
-)
-
-// Anonymous is what clients may do without log-in.
-type Anonymous string
-
-// The values of [Auth.Anonymous].
-const (
-	AnonymousNone Anonymous = "none"
-	AnonymousPull Anonymous = "pull"
-)
-
-// Missing is what to do with manifests whose content was never pushed.
-type Missing string
-
-// The values of [Manifests.Missing].
-const (
-	MissingAccept Missing = "accept"
-	MissingRefuse Missing = "refuse"
-)
-
-// LogLevel is the importance of a log message. Its values are names that
-// slog.Level's UnmarshalText understands.
-type LogLevel string
-
-// The values of [Log.Level].
-const (
-	LogDebug LogLevel = "debug"
-	LogInfo  LogLevel = "info"
-	LogWarn  LogLevel = "warn"
-	LogError LogLevel = "error"
-)
-
-// LogFormat is the form of log lines.
-type LogFormat string
-
-// The values of [Log.Format].
-const (
-	LogText LogFormat = "text"
-	LogJSON LogFormat = "json"
-)
-
 // Default returns the configuration that an empty file stands for. The defaults
 // that depend on other settings are left empty in it; [Config.Derive] fills
 // them in once the others are known.
 func Default() Config {
 	return Config{
-		Data:      "./berth-data",
-		Database:  Database{Snapshots: Snapshots{Every: time.Hour, Keep: 3}},
-		HTTP:      HTTP{ShutdownGrace: 30 * time.Second, TLS: TLS{Minimum: TLS12}},
-		Auth:      Auth{Anonymous: AnonymousNone, Realm: "Berth"},
-		Manifests: Manifests{MaxSize: 4 * MiB, Missing: MissingAccept},
-		Delete:    Delete{Enabled: true},
-		Uploads:   Uploads{Expire: 24 * time.Hour},
-		GC:        GC{Grace: 24 * time.Hour, Every: time.Minute, Delay: 5 * time.Minute},
-		Storage:   Storage{Reserve: 64 * MiB},
-		Log:       Log{Level: LogInfo, Format: LogText, Access: true},
+		Data:     "./berth-data",
+		Database: Database{Snapshots: Snapshots{Every: time.Hour, Keep: 3}},
+		HTTP: HTTP{
+			Locations: LocationsRelative, HTTP2: true, ShutdownGrace: 30 * time.Second,
+			TLS: TLS{Minimum: TLS12, ClientAuth: ClientAuthNone, ACME: ACME{Directory: LetsEncrypt, Listen: ":80"}},
+		},
+		Auth:          Auth{Anonymous: AnonymousNone, Realm: "Berth"},
+		Manifests:     Manifests{MaxSize: 4 * MiB, Missing: MissingAccept},
+		Lists:         Lists{CatalogMax: 1000},
+		Delete:        Delete{Enabled: true},
+		Uploads:       Uploads{Expire: 24 * time.Hour},
+		GC:            GC{Grace: 24 * time.Hour, Every: time.Minute, Delay: 5 * time.Minute},
+		Storage:       Storage{Reserve: 64 * MiB},
+		Registry2:     Registry2{Shadow: ShadowAuto},
+		Notifications: Notifications{Keep: 7 * 24 * time.Hour},
+		Health:        Health{Storage: StorageCheck{Enabled: true, Interval: 10 * time.Second, Threshold: 3}},
+		Log:           Log{Level: LogInfo, Format: LogText, Access: true},
+		Metrics:       Metrics{Path: "/metrics", Prometheus: true},
 	}
 }
 
 // Derive returns c with those settings filled in that are still empty and whose
-// default depends on other settings: database.path and http.listen. It may be
-// called again on its own result. [Load] has called it already.
+// default depends on other settings: database.path, http.tls.acme.cache and
+// http.listen. It may be called again on its own result. [Load] has called it already.
 func (c Config) Derive() Config {
 	if c.Database.Path == "" {
 		c.Database.Path = filepath.Join(c.Data, "berth", "berth.db")
+	}
+	if c.HTTP.TLS.ACME.Cache == "" {
+		c.HTTP.TLS.ACME.Cache = filepath.Join(c.Data, "berth", "acme")
 	}
 	if len(c.HTTP.Listen) == 0 {
 		c.HTTP.Listen = []string{"127.0.0.1:5000", "[::1]:5000"}
@@ -282,10 +212,3 @@ func (c Config) Derive() Config {
 	}
 	return c
 }
-
-// LogIn reports whether any way to log in is configured. Without one, everybody
-// who reaches the registry may do everything.
-func (a Auth) LogIn() bool { return a.Htpasswd.Path != "" }
-
-// Enabled reports whether the registry speaks TLS itself.
-func (t TLS) Enabled() bool { return t.Certificate != "" || t.Key != "" }

@@ -49,6 +49,20 @@ func sample(t *testing.T, f field) string {
 		return "false"
 	case "int":
 		return "77"
+	case "map[string]string":
+		return `{a b: "c: d", e: f}`
+	case "map[string][]string":
+		return `{a: [b, "c,d"], e: []}`
+	case "[]config.Rule":
+		return `[{users: ["*"], addresses: [10.0.0.0/8, "::1"], allow: [pull]}, {anonymous: true, repositories: [a/**]}]`
+	case "[]config.Endpoint":
+		return `[{name: a, url: http://a/, headers: {Authorization: [Bearer x]}, timeout: 1m17s}]`
+	case "[]config.FileCheck":
+		return `[{file: /a}]`
+	case "[]config.HTTPCheck":
+		return `[{url: http://a/, headers: {A: [b]}, status: 204}]`
+	case "[]config.TCPCheck":
+		return `[{address: a:1, interval: 1m}]`
 	}
 	if f.typ.Kind() != reflect.String {
 		t.Fatalf("%s has the type %s, of which this test knows no sample", f.path, f.typ)

@@ -125,8 +125,20 @@ func (r *reader) key(path string, f nodeField) {
 	case slices.ContainsFunc(r.known, func(k field) bool { return strings.HasPrefix(k.path, path+".") }):
 		r.subsection(path, f)
 	default:
-		r.problem(path, f.line, "unknown key%s", cmp.Or(didYouMean(path, keysAndSections()), r.siblings(path)))
+		r.problem(path, f.line, "unknown key%s", cmp.Or(didYouMean(path, near(path)), r.siblings(path), didYouMean(path, keysAndSections())))
 	}
+}
+
+// near returns the keys that somebody who wrote path may have meant: those of the
+// same section, and those with the same last word anywhere.
+func near(path string) []string {
+	i := strings.LastIndex(path, ".")
+	if i < 0 {
+		return keysAndSections()
+	}
+	return slices.DeleteFunc(keysAndSections(), func(k string) bool {
+		return !strings.HasPrefix(k, path[:i+1]) && lastWord(k) != path[i+1:]
+	})
 }
 
 // siblings returns the end of a message about an unknown key in a section: the
@@ -168,9 +180,18 @@ func (r *reader) firstKey(prefix string) string {
 }
 
 func (r *reader) leaf(path string, f nodeField) {
-	switch f.value.kind {
-	case nullNode:
+	i := slices.IndexFunc(r.known, func(k field) bool { return k.path == path })
+	switch {
+	case f.value.kind == nullNode:
 		r.problem(path, f.line, "has no value: write one, or remove the line")
+		return
+	case r.known[i].structured():
+		f.value.line = max(f.value.line, f.line)
+		t := tree{f.value, r.at}
+		r.Values = append(r.Values, Value{Path: path, Items: []Item{{Origin: r.at(f.line), tree: &t}}, Origin: r.at(f.line)})
+		return
+	}
+	switch f.value.kind {
 	case mapNode:
 		r.problem(path, f.line, "takes a value, and has no keys below it")
 	case scalarNode:
@@ -187,7 +208,7 @@ func (r *reader) list(path string, f nodeField) {
 			r.problem(element(path, i), max(item.line, f.line), "is no text: write one, or remove it")
 			continue
 		}
-		v.Items = append(v.Items, Item{item.scalar, r.at(item.line)})
+		v.Items = append(v.Items, Item{Text: item.scalar, Origin: r.at(item.line)})
 	}
 	r.Values = append(r.Values, v)
 }

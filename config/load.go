@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"slices"
+	"strings"
 )
 
 // Sources is where a configuration comes from, in the order of precedence: the
@@ -111,13 +112,19 @@ func mentions(problems Problems, path string) bool {
 	return slices.ContainsFunc(problems, func(p Problem) bool { return listOf(p.Path) == listOf(path) })
 }
 
-// set returns where a key, or the list that it is an element of, was set; empty
-// if by nobody.
+// set returns where a key, or the list or map that it is in, was set; empty if by
+// nobody.
 func (l *Loaded) set(path string) string {
-	if origin, ok := l.origins[path]; ok {
-		return origin
+	for {
+		if origin, ok := l.origins[path]; ok {
+			return origin
+		}
+		i := strings.LastIndexAny(path, ".[") // a key of an element, then the element, then the list
+		if i < 0 {
+			return ""
+		}
+		path = path[:i]
 	}
-	return l.origins[listOf(path)]
 }
 
 // Origin returns where the value of a key comes from: "default", or the file

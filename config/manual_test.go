@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -28,18 +29,20 @@ type manual struct {
 	types map[string]*ast.TypeSpec
 }
 
-// parseTypes returns the type declarations of config.go, with their comments.
+// parseTypes returns the types that hold keys, with their comments.
 func parseTypes(t *testing.T) map[string]*ast.TypeSpec {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
 	types := map[string]*ast.TypeSpec{}
-	for _, decl := range file.Decls {
-		if group, ok := decl.(*ast.GenDecl); ok && group.Tok == token.TYPE {
-			spec := group.Specs[0].(*ast.TypeSpec)
-			spec.Doc = group.Doc
-			types[spec.Name.Name] = spec
+	for _, name := range []string{"config.go", "http.go", "auth.go", "operate.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range file.Decls {
+			if group, ok := decl.(*ast.GenDecl); ok && group.Tok == token.TYPE {
+				spec := group.Specs[0].(*ast.TypeSpec)
+				spec.Doc = group.Doc
+				types[spec.Name.Name] = spec
+			}
 		}
 	}
 	return types
@@ -50,7 +53,7 @@ func (m *manual) printf(format string, args ...any) { fmt.Fprintf(m, format, arg
 func (m *manual) preface() {
 	m.printf(`# Configuration
 
-<!-- Written by "go generate ./config" from the comments in config/config.go: change them, not this page. -->
+<!-- Written by "go generate ./config" from the comments in config/*.go: change them, not this page. -->
 
 Berth runs without any configuration. What is set is taken from these places; the later wins:
 
@@ -67,7 +70,8 @@ and where each value was set.
 
 - **Sizes** are bytes, or whole numbers with a unit: %[1]s64MiB%[1]s (1024s), %[1]s20GB%[1]s (1000s).
 - **Durations** are numbers with units: %[1]s90s%[1]s, %[1]s15m%[1]s, %[1]s24h%[1]s, %[1]s7d%[1]s, %[1]s1h30m%[1]s.
-- **Lists** in variables are separated by commas.
+- **Lists** in variables are separated by commas. Maps and lists of sections are YAML there, on one line:
+  %[1]sBERTH_ACCESS='[{users: ["*"], allow: [pull, push]}]'%[1]s.
 - Relative paths count from the working directory.
 
 | key | default | variable | flag |
@@ -100,7 +104,7 @@ func defaultText(f field) string {
 		return codeWords(f.derived)
 	}
 	text := strings.Join(f.format(Default()), ", ")
-	if text == "" {
+	if text == "" || f.structured() {
 		return "none"
 	}
 	return "`" + text + "`"
@@ -150,11 +154,40 @@ func (m *manual) key(path, name string, doc *ast.CommentGroup) {
 		if flag := flagOf(f); flag != "" {
 			m.printf("- Flag: `%s`\n", flag)
 		}
+		if f.structured() && f.typ.Kind() == reflect.Slice {
+			m.element(f.typ.Elem())
+		}
+	}
+}
+
+// element describes the sections of a list.
+func (m *manual) element(t reflect.Type) {
+	spec := m.types[t.Name()]
+	m.printf("\n%s\n", m.comment(spec.Doc, t.Name(), "Each of its elements"))
+	m.printf("| key | type | default | |\n|---|---|---|---|\n")
+	fieldsOf := spec.Type.(*ast.StructType).Fields.List
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		text := m.comment(fieldsOf[i].Doc, sf.Name, "`"+sf.Tag.Get("yaml")+"`")
+		fallback := "none"
+		if d := sf.Tag.Get("default"); d != "" {
+			fallback = "`" + d + "`"
+		}
+		m.printf("| `%s` | %s | %s | %s |\n", sf.Tag.Get("yaml"), m.typeName(sf.Type), fallback, strings.ReplaceAll(strings.TrimSpace(text), "\n", " "))
 	}
 }
 
 func (m *manual) typeName(t reflect.Type) string {
+	if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct && isStructured(t) {
+		return "list of sections"
+	}
 	switch t.String() {
+	case "map[string]string":
+		return "names with texts"
+	case "map[string][]string":
+		return "names with lists of texts"
+	case "[]config.Allowed":
+		return "list of words"
 	case "time.Duration":
 		return "duration"
 	case "config.Size":
@@ -184,7 +217,7 @@ func (m *manual) comment(doc *ast.CommentGroup, name, written string) string {
 	if !strings.HasPrefix(text, name+" ") {
 		m.t.Errorf("the comment of %s does not begin with its name: %q", name, text)
 	}
-	if strings.Contains(text, "[") && !strings.Contains(text, "[::") {
+	if quoted := regexp.MustCompile("`[^`]*`"); strings.Contains(quoted.ReplaceAllString(text, ""), "[") {
 		m.t.Errorf("the comment of %s holds a Go link, which the manual cannot show: %q", name, text)
 	}
 	return written + strings.TrimPrefix(text, name)

@@ -27,21 +27,24 @@ type Value struct {
 
 // Item is one text of a Value. Its Origin may be more exact than the Value's.
 type Item struct {
-	Text   string
+	Text   string // for an element of a list of sections, and for a map: YAML
 	Origin string
+
+	tree *tree // what a file says, with its lines; nil: read Text
 }
 
 // Scalar returns the Value of one text. For a key that takes a list, the text
-// may hold several, separated by commas.
+// may hold several, separated by commas; for one that takes a map or a list of
+// sections, it is YAML.
 func Scalar(path, text, origin string) Value {
-	return Value{Path: path, Items: []Item{{text, origin}}, Origin: origin}
+	return Value{Path: path, Items: []Item{{Text: text, Origin: origin}}, Origin: origin}
 }
 
 // List returns the Value of several texts.
 func List(path string, texts []string, origin string) Value {
 	v := Value{Path: path, List: true, Origin: origin}
 	for _, text := range texts {
-		v.Items = append(v.Items, Item{text, origin})
+		v.Items = append(v.Items, Item{Text: text, Origin: origin})
 	}
 	return v
 }
@@ -87,6 +90,8 @@ func (o Overlay) apply(c *Config, origins map[string]string) Problems {
 
 func (v Value) apply(f field, c *Config, origins map[string]string) Problems {
 	switch {
+	case f.structured():
+		return v.applyTree(f, c, origins)
 	case f.list():
 		v = v.split()
 	case v.List:

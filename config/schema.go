@@ -23,7 +23,7 @@ func (f field) variable() string {
 }
 
 // list reports whether the field holds several values.
-func (f field) list() bool { return f.typ.Kind() == reflect.Slice }
+func (f field) list() bool { return f.typ.Kind() == reflect.Slice && !f.structured() }
 
 // fields returns all keys in the order of the struct.
 func fields() []field {
@@ -37,7 +37,7 @@ func walk(t reflect.Type, prefix string, index []int, visit func(field)) {
 		sf := t.Field(i)
 		at := append(index[:len(index):len(index)], i)
 		path := prefix + sf.Tag.Get("yaml")
-		if sf.Type.Kind() == reflect.Struct {
+		if sf.Type.Kind() == reflect.Struct && !isText(sf.Type) {
 			walk(sf.Type, path+".", at, visit)
 			continue
 		}
@@ -139,9 +139,13 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return netip.PrefixFrom(a, a.BitLen()), nil
 }
 
-// format writes a field's value as texts that set reads back.
+// format writes a field's value as texts that set reads back, and one that is
+// structured as one text.
 func (f field) format(c Config) []string {
 	value := reflect.ValueOf(c).FieldByIndex(f.index)
+	if f.structured() {
+		return []string{flow(value)}
+	}
 	if !f.list() {
 		return []string{formatValue(value.Interface())}
 	}

@@ -36,6 +36,9 @@ func indent(depth int) string { return strings.Repeat("  ", depth) }
 // yamlValue writes a field's value in YAML, on one line.
 func yamlValue(f field, c Config) string {
 	texts := f.format(c)
+	if f.structured() {
+		return texts[0]
+	}
 	for i, text := range texts {
 		texts[i] = yamlText(text)
 	}

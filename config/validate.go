@@ -29,7 +29,12 @@ func (c Config) problems() []Problem {
 	oneOf(&k, "manifests.missing", c.Manifests.Missing, MissingAccept, MissingRefuse)
 	oneOf(&k, "log.level", c.Log.Level, LogDebug, LogInfo, LogWarn, LogError)
 	oneOf(&k, "log.format", c.Log.Format, LogText, LogJSON)
+	oneOf(&k, "http.locations", c.HTTP.Locations, LocationsRelative, LocationsAbsolute)
+	oneOf(&k, "registry2.shadow", c.Registry2.Shadow, ShadowAuto, ShadowOn, ShadowOff)
 	k.metrics(c)
+	k.access(c)
+	k.notifications(c.Notifications)
+	k.health(c.Health)
 	return inOrder(k.problems)
 }
 
@@ -149,6 +154,7 @@ func (k *checker) tls(t TLS) {
 		k.cross(key, []string{certificate}, "has no certificate: set %s to the file with the certificate", certificate)
 	}
 	oneOf(k, "http.tls.minimum", t.Minimum, TLS12, TLS13)
+	oneOf(k, "http.tls.client_auth", t.ClientAuth, ClientAuthNone, ClientAuthRequest, ClientAuthRequire, ClientAuthVerify, ClientAuthRequireAndVerify)
 }
 
 func (k *checker) auth(a Auth) {
@@ -182,6 +188,8 @@ func (k *checker) limits(c Config) {
 	if c.Storage.Reserve < 0 {
 		k.add("storage.reserve", "is negative: write 0, or a size such as 64MiB")
 	}
+	k.count("lists.catalog_max", c.Lists.CatalogMax, 1, 1e6)
+	k.count("lists.tags_max", c.Lists.TagsMax, 0, 1e6)
 	if n := c.Database.Snapshots.Keep; n < 1 || n > 1000 {
 		k.add("database.snapshots.keep", "%d is out of bounds: write a number from 1 to 1000", n)
 	}
@@ -195,7 +203,14 @@ func (k *checker) times(c Config) {
 		k.between("database.snapshots.every", every, time.Minute, never, "0 for one at shutdown only, or ")
 	}
 	k.between("http.shutdown_grace", c.HTTP.ShutdownGrace, 0, day, "")
-	k.between("uploads.expire", c.Uploads.Expire, time.Minute, never, "")
+	k.between("http.shutdown_delay", c.HTTP.ShutdownDelay, 0, day, "")
+	if c.Uploads.Expire != 0 {
+		k.between("uploads.expire", c.Uploads.Expire, time.Minute, never, "0 for never, or ")
+	}
+	k.between("notifications.keep", c.Notifications.Keep, time.Minute, never, "")
+	if c.Health.Storage.Enabled {
+		k.between("health.storage.interval", c.Health.Storage.Interval, time.Second, day, "")
+	}
 	k.between("gc.grace", c.GC.Grace, time.Second, never, "")
 	k.between("gc.every", c.GC.Every, time.Second, day, "")
 	k.between("gc.delay", c.GC.Delay, 0, day, "")

@@ -45,7 +45,7 @@ func TestValidate(t *testing.T) {
 		{"small manifests", func(c *Config) { c.Manifests.MaxSize = 1 }, "manifests.max_size: 1 is out of bounds: write a size from 64KiB to 64MiB"},
 		{"large manifests", func(c *Config) { c.Manifests.MaxSize = GiB }, "manifests.max_size: 1GiB is out of bounds"},
 		{"missing", func(c *Config) { c.Manifests.Missing = "" }, `manifests.missing: "" is none of its values: write accept or refuse`},
-		{"uploads that expire at once", func(c *Config) { c.Uploads.Expire = 0 }, "uploads.expire: 0 is out of bounds"},
+		{"uploads that expire at once", func(c *Config) { c.Uploads.Expire = time.Second }, "uploads.expire: 1s is out of bounds"},
 		{"negative uploads", func(c *Config) { c.Uploads.MaxSize = -1 }, "uploads.max_size: is negative"},
 		{"no grace", func(c *Config) { c.GC.Grace = 0 }, "gc.grace: 0 is out of bounds"},
 		{"collection without rest", func(c *Config) { c.GC.Every = 0 }, "gc.every: 0 is out of bounds"},
@@ -54,6 +54,29 @@ func TestValidate(t *testing.T) {
 		{"a negative reserve", func(c *Config) { c.Storage.Reserve = -1 }, "storage.reserve: is negative"},
 		{"a level", func(c *Config) { c.Log.Level = "trace" }, `log.level: "trace" is none of its values: write debug, info, warn or error`},
 		{"a format", func(c *Config) { c.Log.Format = "logstash" }, `log.format: "logstash" is none of its values: write text or json`},
+		{"a form of locations", func(c *Config) { c.HTTP.Locations = "full" }, `http.locations: "full" is none of its values`},
+		{"a client certificate", func(c *Config) { c.HTTP.TLS.ClientAuth = "yes" }, `http.tls.client_auth: "yes" is none of its values`},
+		{"a delay without end", func(c *Config) { c.HTTP.ShutdownDelay = 25 * time.Hour }, "http.shutdown_delay: 25h is out of bounds"},
+		{"a shadow", func(c *Config) { c.Registry2.Shadow = "yes" }, `registry2.shadow: "yes" is none of its values: write auto, on or off`},
+		{"an empty catalog", func(c *Config) { c.Lists.CatalogMax = 0 }, "lists.catalog_max: 0 is out of bounds: write a number from 1"},
+		{"negative tags", func(c *Config) { c.Lists.TagsMax = -1 }, "lists.tags_max: -1 is out of bounds"},
+		{"a rule for nobody", func(c *Config) { c.Access = []Rule{{Allow: []Allowed{AllowPull}}} }, "access[0]: is for nobody"},
+		{"a rule that allows nothing", func(c *Config) { c.Access = []Rule{{Anonymous: true}} }, "access[0]: allows nothing"},
+		{"a rule for a group that is none", func(c *Config) { c.Access = []Rule{{Groups: []string{"g"}, Allow: []Allowed{AllowPull}}} }, `access[0].groups[0]: "g" is no group`},
+		{"a right", func(c *Config) { c.Access = []Rule{{Anonymous: true, Allow: []Allowed{"all"}}} }, `access[0].allow[0]: "all" is none of its values`},
+		{"an endpoint without a name", func(c *Config) { c.Notifications.Endpoints = []Endpoint{endpoint("")} }, "notifications.endpoints[0].name: is empty"},
+		{"two endpoints of a name", func(c *Config) { c.Notifications.Endpoints = []Endpoint{endpoint("a"), endpoint("a")} }, `notifications.endpoints[1].name: "a" is the name of another`},
+		{"events that are not kept", func(c *Config) { c.Notifications.Keep = 0 }, "notifications.keep: 0 is out of bounds"},
+		{"a file without a name", func(c *Config) { c.Health.Files = []FileCheck{{Interval: time.Minute}} }, "health.files[0].file: is empty"},
+		{"a check of no address", func(c *Config) {
+			c.Health.TCP = []TCPCheck{{Address: "5000", Timeout: 1e9, Interval: 1e9, Threshold: 1}}
+		}, `health.tcp[0].address: "5000" has no colon`},
+		{"a check of no URL", func(c *Config) {
+			c.Health.HTTP = []HTTPCheck{{URL: "x", Status: 200, Timeout: 1e9, Interval: 1e9, Threshold: 1}}
+		}, "health.http[0].url: is no URL"},
+		{"a status", func(c *Config) {
+			c.Health.HTTP = []HTTPCheck{{URL: "http://a", Timeout: 1e9, Interval: 1e9, Threshold: 1}}
+		}, "health.http[0].status: 0 is out of bounds"},
 		{"metrics nowhere", func(c *Config) { c.Metrics.Listen = "9090" }, `metrics.listen: "9090" has no colon: write "127.0.0.1:9090"`},
 		{"metrics everywhere", func(c *Config) { c.Metrics.Listen = ":9090" }, `metrics.listen: ":9090" has no host`},
 		{"metrics on the registry's own port", func(c *Config) { c.Metrics.Listen = "127.0.0.1:5000" }, `metrics.listen: "127.0.0.1:5000" is taken`},
@@ -161,4 +184,8 @@ func TestNetworks(t *testing.T) {
 			t.Errorf("parseNetwork(%q) = %s, want an error", bad, got)
 		}
 	}
+}
+
+func endpoint(name string) Endpoint {
+	return Endpoint{Name: name, URL: "http://127.0.0.1/", Timeout: time.Second, Backoff: time.Second, Threshold: 1}
 }
