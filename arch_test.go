@@ -75,6 +75,9 @@ func treeFiles(t *testing.T) []string {
 			}
 			return nil
 		}
+		if p == ".git" { // of a work tree that is not the first one
+			return nil
+		}
 		files = append(files, p)
 		return nil
 	})
