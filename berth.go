@@ -34,6 +34,7 @@ type Options struct {
 type Server struct {
 	cfg     config.Config
 	log     *slog.Logger
+	now     func() time.Time // the wall clock
 	version string
 
 	meta      *sqlmeta.DB
@@ -63,6 +64,9 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), version: cmp.Or(o.Version, "dev")}
+	if s.now = o.Now; s.now == nil {
+		s.now = time.Now
+	}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -164,9 +168,9 @@ func (s *Server) open(p auth.Principal) registry.Service {
 // page for people at /, and /healthz and /readyz.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.clients.ServeHTTP(w, r) }
 
-// Admin returns the handler of the distribution API for the registry's operator,
-// who needs no log-in and may do everything. It must only be reachable by the
-// operator.
+// Admin returns the handler for the registry's operator, who needs no log-in and
+// may do everything: the distribution API, and at /admin/ what only an operator
+// asks for. It must only be reachable by the operator.
 func (s *Server) Admin() http.Handler { return s.admin }
 
 // Close writes what has to be kept, and gives up the data directory. Requests

@@ -4,10 +4,8 @@ import (
 	"net/http"
 	"strings"
 
-	"berth/internal/auth"
 	"berth/internal/distapi"
 	"berth/internal/ops"
-	"berth/internal/registry"
 	"berth/internal/webui"
 )
 
@@ -52,16 +50,6 @@ func (rt router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rt.ready.ServeHTTP(w, r)
 	default:
 		rt.page.ServeHTTP(w, r)
-	}
-}
-
-// adminHandler is the API for the operator.
-func (s *Server) adminHandler() http.Handler {
-	return &distapi.Handler{
-		Open:        func(auth.Principal) registry.Service { return s.core },
-		Policy:      auth.AllowAll{},
-		MaxManifest: int64(s.cfg.Manifests.MaxSize),
-		Log:         s.log,
 	}
 }
 

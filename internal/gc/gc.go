@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ type Collector struct {
 	Log        *slog.Logger
 
 	collected atomic.Int64
+	running   sync.Mutex // held by the Collect that runs
 }
 
 // A Report says what one Collect did.
@@ -47,8 +49,10 @@ type Report struct {
 func (c *Collector) Collected() int64 { return c.collected.Load() }
 
 // Collect does all that is due now. It may run at any time, beside any traffic;
-// ended anywhere, the next one goes on.
+// ended anywhere, the next one goes on. One runs at a time.
 func (c *Collector) Collect(ctx context.Context) (r Report, err error) {
+	c.running.Lock()
+	defer c.running.Unlock()
 	for {
 		n, err := c.Records.ExpireUploads(ctx, c.UploadIdle, batch)
 		if r.Uploads += n; err != nil {

@@ -127,3 +127,11 @@ type ManifestPut struct {
 type ManifestResult struct {
 	Dangling []oci.Digest // parts that the repository never had
 }
+
+// A Member is a manifest or a blob of a repository.
+type Member struct {
+	Repo    oci.Repo
+	Digest  oci.Digest
+	Size    int64 // bytes
+	Holders int   // repositories that share the bytes: with the last they go
+}

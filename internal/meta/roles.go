@@ -129,3 +129,26 @@ type Garbage interface {
 	// KnownKey reports whether an upload or a blob is recorded under key.
 	KnownKey(ctx context.Context, key blob.Key) (bool, error)
 }
+
+// Pruning is what an operator who asks for a collection wants besides: to see
+// what would go, and to let go of manifests that no tag leads to. Nothing else
+// removes a manifest that nobody has deleted.
+//
+// A tag leads to its manifest, to the parts of what it leads to, and to those
+// whose subject it leads to. A manifest that was pushed after before is treated
+// as if it had a tag: the push of what it belongs to may be under way.
+type Pruning interface {
+	// Unneeded lists at most limit blobs that CollectBlobs would end now, behind
+	// after, which is empty or the next of an earlier call. With an empty next
+	// there are no more.
+	Unneeded(ctx context.Context, after string, limit int) (list []Member, next string, err error)
+
+	// Untagged lists the manifests of repo that no tag leads to, by digest, and
+	// the blobs that nothing of repo would need without them.
+	Untagged(ctx context.Context, repo oci.Repo, before time.Time) (manifests, blobs []Member, err error)
+
+	// Prune removes at most limit of the manifests that Untagged lists, each as
+	// DeleteManifest does, and returns their digests; none when it is done. A
+	// manifest goes before its parts, so that it may be ended anywhere.
+	Prune(ctx context.Context, repo oci.Repo, before time.Time, limit int) ([]oci.Digest, error)
+}

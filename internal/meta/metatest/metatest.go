@@ -37,6 +37,7 @@ type DB interface {
 	meta.Manifests
 	meta.Listings
 	meta.Garbage
+	meta.Pruning
 
 	// SaveClock makes the ticks so far survive the end of the process.
 	SaveClock(ctx context.Context) error
@@ -62,6 +63,7 @@ func Run(t *testing.T, open Opener) {
 		{"Put", putTests()},
 		{"Lists", listTests()},
 		{"Garbage", garbageTests()},
+		{"Prune", pruneTests()},
 		{"Clock", clockTests()},
 		{"Races", raceTests()},
 	} {

@@ -61,6 +61,7 @@ var (
 	_ meta.Manifests = (*DB)(nil)
 	_ meta.Listings  = (*DB)(nil)
 	_ meta.Garbage   = (*DB)(nil)
+	_ meta.Pruning   = (*DB)(nil)
 )
 
 var errClosed = errors.New("sqlmeta: the database is closed")

@@ -48,21 +48,27 @@ func (db *DB) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) e
 		if err := t.unneeded(ctx, repoID, d); err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, `DELETE FROM tags WHERE manifest_id = $1`, id); err != nil {
-			return err
-		}
-		if err := t.release(ctx, repoID, id); err != nil {
-			return err
-		}
-		if _, err := t.exec(ctx, `DELETE FROM manifests WHERE id = $1`, id); err != nil {
-			return err
-		}
-		_, err = t.exec(ctx, `UPDATE repos SET listed = 0 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1)`, repoID)
-		if err != nil {
-			return err
-		}
-		return t.lose(ctx, repoID, d.String())
+		return t.removeManifest(ctx, repoID, id, d.String())
 	})
+}
+
+// removeManifest removes manifest id of a repository with the tags that point to
+// it, begins the grace of its parts anew and leaves a tombstone.
+func (t *tx) removeManifest(ctx context.Context, repo, id int64, d string) error {
+	if _, err := t.exec(ctx, `DELETE FROM tags WHERE manifest_id = $1`, id); err != nil {
+		return err
+	}
+	if err := t.release(ctx, repo, id); err != nil {
+		return err
+	}
+	if _, err := t.exec(ctx, `DELETE FROM manifests WHERE id = $1`, id); err != nil {
+		return err
+	}
+	_, err := t.exec(ctx, `UPDATE repos SET listed = 0 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1)`, repo)
+	if err != nil {
+		return err
+	}
+	return t.lose(ctx, repo, d)
 }
 
 // release takes away a manifest's references and begins the grace of its parts

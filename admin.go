@@ -1,0 +1,79 @@
+package berth
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"berth/internal/auth"
+	"berth/internal/distapi"
+	"berth/internal/registry"
+)
+
+// An action is something that the operator has the server do, at
+// POST /admin/NAME with the parameters in the query. What it tells meanwhile
+// reaches the operator at once. It ends early with an error when ctx does: the
+// operator has gone.
+type action func(ctx context.Context, parameters url.Values, tell func(any) error) error
+
+// actions are what the operator can ask for, by name.
+func (s *Server) actions() map[string]action {
+	return map[string]action{
+		"collect": s.collect,
+	}
+}
+
+// adminHandler is what the operator reaches: the API without log-in at /v2/, and
+// the actions at /admin/.
+func (s *Server) adminHandler() http.Handler {
+	api := &distapi.Handler{
+		Open:        func(auth.Principal) registry.Service { return s.core },
+		Policy:      auth.AllowAll{},
+		MaxManifest: int64(s.cfg.Manifests.MaxSize),
+		Log:         s.log,
+	}
+	actions := s.actions()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, isAction := strings.CutPrefix(r.URL.Path, "/admin/")
+		do := actions[name]
+		switch {
+		case !isAction:
+			api.ServeHTTP(w, r)
+		case do == nil:
+			http.Error(w, "this version of Berth does not know "+r.URL.Path, http.StatusNotFound)
+		case r.Method != http.MethodPost:
+			w.Header().Set("Allow", http.MethodPost)
+			http.Error(w, "an action takes POST", http.StatusMethodNotAllowed)
+		default:
+			do.serve(w, r)
+		}
+	})
+}
+
+// An adminLine is a line of the answer to an action. The last one says whether
+// it was done; without it, the answer was cut off.
+type adminLine struct {
+	Told  any    `json:"told,omitempty"`
+	Error string `json:"error,omitempty"`
+	Done  bool   `json:"done,omitempty"`
+}
+
+// serve does the action, and answers with a line of JSON for everything that it
+// tells.
+func (do action) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	lines, control := json.NewEncoder(w), http.NewResponseController(w)
+	tell := func(v any) error {
+		if err := lines.Encode(adminLine{Told: v}); err != nil {
+			return err
+		}
+		return control.Flush()
+	}
+	last := adminLine{Done: true}
+	if err := do(r.Context(), r.URL.Query(), tell); err != nil {
+		last = adminLine{Error: err.Error()}
+	}
+	_ = lines.Encode(last) // an operator who has gone needs no answer
+}
