@@ -48,6 +48,7 @@ regctl github.com/regclient/regclient/cmd/regctl v0.11.7
 helm helm.sh/helm/v3/cmd/helm v3.22.0
 pebble github.com/letsencrypt/pebble/v2/cmd/pebble v2.10.1
 registry github.com/distribution/distribution/v3/cmd/registry v3.1.2
+caddy github.com/caddyserver/caddy/v2/cmd/caddy v2.11.9
 staticcheck honnef.co/go/tools/cmd/staticcheck v0.8.2
 '
 
@@ -85,9 +86,15 @@ apt_install() {
 		rm -f "$ours"
 		trap - EXIT
 	fi
-	if have systemctl && [[ " $* " == *" docker.io "* ]]; then
-		systemctl disable docker.service docker.socket containerd.service >/dev/null 2>&1 || true
-	fi
+	have systemctl || return 0
+	local package
+	for package in "$@"; do
+		case $package in
+		docker.io) systemctl disable docker.service docker.socket containerd.service ;;
+		nginx-light) systemctl disable nginx.service ;;
+		apache2 | docker-registry) systemctl disable "$package.service" ;;
+		esac >/dev/null 2>&1 || true
+	done
 }
 
 # version_of prints the module version that the Go program $1 was built from.
