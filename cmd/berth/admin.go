@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"berth/internal/oci"
 )
@@ -25,7 +26,11 @@ type adminClient struct {
 
 // newAdminClient makes a client whose connections come from dial.
 func newAdminClient(dial func(context.Context) (net.Conn, error), close func() error) *adminClient {
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
+	transport := &http.Transport{
+		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		ExpectContinueTimeout: time.Minute,
+		WriteBufferSize:       64 << 10,
+	}
 	return &adminClient{http: &http.Client{Transport: transport}, close: close}
 }
 

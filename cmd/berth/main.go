@@ -76,6 +76,7 @@ func newRootCommand() *cobra.Command {
 		newServeCommand(),
 		newLsCommand(),
 		newRmCommand(),
+		newImportCommand(),
 		newHtpasswdCommand(),
 		newTLSCommand(),
 		newHealthCommand(),
