@@ -53,7 +53,7 @@ func openArchive(ctx context.Context, f *os.File, o Options) (files, error) {
 
 // openStream copies a stream into a temporary file, unpacking it on the way.
 func openStream(ctx context.Context, r io.Reader, o Options) (files, error) {
-	in := bufio.NewReaderSize(reader{ctx, r}, 64<<10)
+	in := bufio.NewReaderSize(until(ctx, r), 64<<10)
 	head, _ := in.Peek(6) // whatever is wrong will be seen again
 	plain, err := unpacked(in, compressionOf(head))
 	if err != nil {
@@ -116,17 +116,19 @@ func unpacked(r io.Reader, compression string) (io.Reader, error) {
 	return nil, fmt.Errorf("the archive is compressed with %s: unpack it first with %s -d", compression, compression)
 }
 
-// A reader ends with its context.
-type reader struct {
-	ctx context.Context
-	io.Reader
-}
+// readerFunc is a Read.
+type readerFunc func([]byte) (int, error)
 
-func (r reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// until returns r as it is for as long as ctx lasts.
+func until(ctx context.Context, r io.Reader) io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return r.Read(p)
+	})
 }
 
 // indexArchive notes where everything is in an archive.

@@ -153,7 +153,7 @@ func (b *Bundle) compressedLayer(ctx context.Context, name string, want oci.Dige
 	}
 	defer r.Close()
 	packed := oci.SHA256.New()
-	in := io.TeeReader(reader{ctx, r}, packed)
+	in := io.TeeReader(until(ctx, r), packed)
 	z, err := gzip.NewReader(in)
 	if err != nil {
 		return oci.Digest{}, fmt.Errorf("layer %s: %w", name, err)
