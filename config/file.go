@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"berth/internal/yamltree"
 )
 
 // DefaultFile is read if no file is named and it exists.
@@ -62,16 +64,16 @@ func readAtMost(name string) ([]byte, error) {
 // without a value are problems of the overlay, with their lines; name is what
 // the file is called in them. The error is [ErrRegistry2] or nil.
 func ParseFile(name string, data []byte) (Overlay, error) {
-	root, err := parseYAML(data)
+	root, err := yamltree.Parse(data)
 	if err != nil {
 		return Overlay{Problems: Problems{yamlProblem(name, err)}}, nil
 	}
-	if root.kind == scalarNode || root.kind == listNode {
+	if root.Kind == yamltree.Scalar || root.Kind == yamltree.List {
 		return Overlay{Problems: Problems{{Origin: name, Text: `not a configuration: it should hold lines such as "data: /srv/berth"`}}}, nil
 	}
 	r := reader{name: name, known: fields()}
-	for _, f := range root.fields {
-		if f.name == "version" {
+	for _, f := range root.Fields {
+		if f.Name == "version" {
 			return Overlay{}, foreign(f)
 		}
 	}
@@ -81,8 +83,8 @@ func ParseFile(name string, data []byte) (Overlay, error) {
 
 // foreign returns the error for a file with a version, which Berth's own never
 // has.
-func foreign(f nodeField) error {
-	return fmt.Errorf("line %d: %w", f.line, ErrRegistry2)
+func foreign(f yamltree.Field) error {
+	return fmt.Errorf("line %d: %w", f.Line, ErrRegistry2)
 }
 
 // reader turns a tree of nodes into an Overlay.
@@ -101,31 +103,31 @@ func (r *reader) problem(path string, line int, format string, args ...any) {
 func (r *reader) at(line int) string { return fmt.Sprintf("%s:%d", r.name, line) }
 
 // section reads the keys of a mapping; prefix is empty or ends with a dot.
-func (r *reader) section(prefix string, n node) {
+func (r *reader) section(prefix string, n yamltree.Node) {
 	first := map[string]int{}
-	for _, f := range n.fields {
-		if f.name == "" {
-			r.problem(strings.TrimSuffix(prefix, "."), f.line, "holds a key that is no word: write lines such as %q", r.firstKey(prefix))
+	for _, f := range n.Fields {
+		if f.Name == "" {
+			r.problem(strings.TrimSuffix(prefix, "."), f.Line, "holds a key that is no word: write lines such as %q", r.firstKey(prefix))
 			continue
 		}
-		path := prefix + f.name
-		if line, twice := first[f.name]; twice {
-			r.problem(path, f.line, "given twice, first on line %d: remove one", line)
+		path := prefix + f.Name
+		if line, twice := first[f.Name]; twice {
+			r.problem(path, f.Line, "given twice, first on line %d: remove one", line)
 			continue
 		}
-		first[f.name] = f.line
+		first[f.Name] = f.Line
 		r.key(path, f)
 	}
 }
 
-func (r *reader) key(path string, f nodeField) {
+func (r *reader) key(path string, f yamltree.Field) {
 	switch {
 	case slices.ContainsFunc(r.known, func(k field) bool { return k.path == path }):
 		r.leaf(path, f)
 	case slices.ContainsFunc(r.known, func(k field) bool { return strings.HasPrefix(k.path, path+".") }):
 		r.subsection(path, f)
 	default:
-		r.problem(path, f.line, "unknown key%s", cmp.Or(didYouMean(path, near(path)), r.siblings(path), didYouMean(path, keysAndSections())))
+		r.problem(path, f.Line, "unknown key%s", cmp.Or(didYouMean(path, near(path)), r.siblings(path), didYouMean(path, keysAndSections())))
 	}
 }
 
@@ -159,12 +161,12 @@ func (r *reader) siblings(path string) string {
 
 // subsection reads a section. One without any key, all of them commented out
 // perhaps, says nothing.
-func (r *reader) subsection(path string, f nodeField) {
-	switch f.value.kind {
-	case mapNode:
-		r.section(path+".", f.value)
-	case scalarNode, listNode:
-		r.problem(path, f.line, "is a section: write its keys below it, indented, such as %q", r.firstKey(path+"."))
+func (r *reader) subsection(path string, f yamltree.Field) {
+	switch f.Value.Kind {
+	case yamltree.Map:
+		r.section(path+".", f.Value)
+	case yamltree.Scalar, yamltree.List:
+		r.problem(path, f.Line, "is a section: write its keys below it, indented, such as %q", r.firstKey(path+"."))
 	}
 }
 
@@ -179,36 +181,36 @@ func (r *reader) firstKey(prefix string) string {
 	return ""
 }
 
-func (r *reader) leaf(path string, f nodeField) {
+func (r *reader) leaf(path string, f yamltree.Field) {
 	i := slices.IndexFunc(r.known, func(k field) bool { return k.path == path })
 	switch {
-	case f.value.kind == nullNode:
-		r.problem(path, f.line, "has no value: write one, or remove the line")
+	case f.Value.Kind == yamltree.Null:
+		r.problem(path, f.Line, "has no value: write one, or remove the line")
 		return
 	case r.known[i].structured():
-		f.value.line = max(f.value.line, f.line)
-		t := tree{f.value, r.at}
-		r.Values = append(r.Values, Value{Path: path, Items: []Item{{Origin: r.at(f.line), tree: &t}}, Origin: r.at(f.line)})
+		f.Value.Line = max(f.Value.Line, f.Line)
+		t := tree{f.Value, r.at}
+		r.Values = append(r.Values, Value{Path: path, Items: []Item{{Origin: r.at(f.Line), tree: &t}}, Origin: r.at(f.Line)})
 		return
 	}
-	switch f.value.kind {
-	case mapNode:
-		r.problem(path, f.line, "takes a value, and has no keys below it")
-	case scalarNode:
-		r.Values = append(r.Values, Scalar(path, f.value.scalar, r.at(f.line)))
-	case listNode:
+	switch f.Value.Kind {
+	case yamltree.Map:
+		r.problem(path, f.Line, "takes a value, and has no keys below it")
+	case yamltree.Scalar:
+		r.Values = append(r.Values, Scalar(path, f.Value.Text, r.at(f.Line)))
+	case yamltree.List:
 		r.list(path, f)
 	}
 }
 
-func (r *reader) list(path string, f nodeField) {
-	v := Value{Path: path, List: true, Origin: r.at(f.line)}
-	for i, item := range f.value.items {
-		if item.kind != scalarNode {
-			r.problem(element(path, i), max(item.line, f.line), "is no text: write one, or remove it")
+func (r *reader) list(path string, f yamltree.Field) {
+	v := Value{Path: path, List: true, Origin: r.at(f.Line)}
+	for i, item := range f.Value.Items {
+		if item.Kind != yamltree.Scalar {
+			r.problem(element(path, i), max(item.Line, f.Line), "is no text: write one, or remove it")
 			continue
 		}
-		v.Items = append(v.Items, Item{Text: item.scalar, Origin: r.at(item.line)})
+		v.Items = append(v.Items, Item{Text: item.Text, Origin: r.at(item.Line)})
 	}
 	r.Values = append(r.Values, v)
 }

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"berth/internal/yamltree"
 )
 
 // Problem is one mistake in a configuration.
@@ -60,4 +62,14 @@ func (ps Problems) err() error {
 		return nil
 	}
 	return ps
+}
+
+// yamlProblem puts an error of the YAML parser into a problem of the file or
+// variable called name.
+func yamlProblem(name string, err error) Problem {
+	line, text := yamltree.Explain(err)
+	if line > 0 {
+		name = fmt.Sprintf("%s:%d", name, line)
+	}
+	return Problem{Origin: name, Text: text}
 }

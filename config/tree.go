@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"berth/internal/yamltree"
 )
 
 // structured reports whether the field holds a map or a list of sections, so
@@ -23,14 +25,14 @@ func isText(t reflect.Type) bool { return t.String() == "netip.Prefix" }
 
 // A tree is a structured value, or an element of one, as a source wrote it.
 type tree struct {
-	node node
+	node yamltree.Node
 	at   func(line int) string // the origin of a line
 }
 
 // parseTree reads the YAML that an environment variable, a flag or a
 // translation gives for a structured value.
 func parseTree(text, origin string) (tree, error) {
-	n, err := parseYAML([]byte(text))
+	n, err := yamltree.Parse([]byte(text))
 	return tree{n, func(int) string { return origin }}, err
 }
 
@@ -49,8 +51,8 @@ func (v Value) trees(f field) ([]tree, Problems) {
 				return nil, Problems{{Path: v.Path, Origin: item.Origin, Text: p.Text}}
 			}
 		}
-		if f.typ.Kind() == reflect.Slice && t.node.kind == listNode {
-			for _, n := range t.node.items {
+		if f.typ.Kind() == reflect.Slice && t.node.Kind == yamltree.List {
+			for _, n := range t.node.Items {
 				all = append(all, tree{n, t.at})
 			}
 			continue
@@ -76,7 +78,7 @@ func (v Value) applyTree(f field, c *Config, origins map[string]string) Problems
 	list := reflect.MakeSlice(f.typ, len(all), len(all))
 	for i, t := range all {
 		path := element(v.Path, i)
-		origins[path] = t.at(t.node.line)
+		origins[path] = t.at(t.node.Line)
 		setDefaults(list.Index(i))
 		problems = append(problems, t.into(list.Index(i), path)...)
 	}
@@ -98,7 +100,7 @@ func setDefaults(v reflect.Value) {
 // into stores the tree in target, which is called path in problems.
 func (t tree) into(target reflect.Value, path string) Problems {
 	switch kind := target.Kind(); {
-	case t.node.kind == nullNode:
+	case t.node.Kind == yamltree.Null:
 		return t.problem(path, "has no value: write one, or remove the line")
 	case kind == reflect.Struct && !isText(target.Type()):
 		return t.intoStruct(target, path)
@@ -106,66 +108,66 @@ func (t tree) into(target reflect.Value, path string) Problems {
 		return t.intoMap(target, path)
 	case kind == reflect.Slice:
 		return t.intoList(target, path)
-	case t.node.kind != scalarNode:
+	case t.node.Kind != yamltree.Scalar:
 		return t.problem(path, "takes one value")
 	}
-	if err := parseInto(target, t.node.scalar); err != nil {
+	if err := parseInto(target, t.node.Text); err != nil {
 		return t.problem(path, "%v", err)
 	}
 	return nil
 }
 
 func (t tree) problem(path, format string, args ...any) Problems {
-	return Problems{{Path: path, Origin: t.at(t.node.line), Text: fmt.Sprintf(format, args...)}}
+	return Problems{{Path: path, Origin: t.at(t.node.Line), Text: fmt.Sprintf(format, args...)}}
 }
 
 // below returns the tree of an entry. An empty value has no line of its own.
-func (t tree) below(f nodeField) tree {
-	f.value.line = max(f.value.line, f.line)
-	return tree{f.value, t.at}
+func (t tree) below(f yamltree.Field) tree {
+	f.Value.Line = max(f.Value.Line, f.Line)
+	return tree{f.Value, t.at}
 }
 
 func (t tree) intoStruct(target reflect.Value, path string) Problems {
-	if t.node.kind != mapNode {
+	if t.node.Kind != yamltree.Map {
 		return t.problem(path, "is no section: write its keys, such as {%s: …}", strings.Join(yamlNames(target.Type()), ": …, "))
 	}
 	var problems Problems
 	seen := map[string]bool{}
-	for _, f := range t.node.fields {
-		below, at := t.below(f), path+"."+f.name
-		i := slices.Index(yamlNames(target.Type()), f.name)
+	for _, f := range t.node.Fields {
+		below, at := t.below(f), path+"."+f.Name
+		i := slices.Index(yamlNames(target.Type()), f.Name)
 		switch {
 		case i < 0:
 			problems = append(problems, below.problem(at, "unknown key: the keys of %s are %s", path, strings.Join(yamlNames(target.Type()), ", "))...)
-		case seen[f.name]:
+		case seen[f.Name]:
 			problems = append(problems, below.problem(at, "given twice: remove one")...)
 		default:
 			problems = append(problems, below.into(target.Field(i), at)...)
 		}
-		seen[f.name] = true
+		seen[f.Name] = true
 	}
 	return problems
 }
 
 func (t tree) intoMap(target reflect.Value, path string) Problems {
-	if t.node.kind != mapNode {
+	if t.node.Kind != yamltree.Map {
 		return t.problem(path, "takes names and values: write them as {name: value}")
 	}
 	fresh := reflect.MakeMap(target.Type())
 	var problems Problems
-	for _, f := range t.node.fields {
-		below, at := t.below(f), path+"."+f.name
-		if f.name == "" {
+	for _, f := range t.node.Fields {
+		below, at := t.below(f), path+"."+f.Name
+		if f.Name == "" {
 			problems = append(problems, below.problem(path, "holds a key that is no word: write lines such as name: value")...)
 			continue
 		}
-		if fresh.MapIndex(reflect.ValueOf(f.name)).IsValid() {
+		if fresh.MapIndex(reflect.ValueOf(f.Name)).IsValid() {
 			problems = append(problems, below.problem(at, "given twice: remove one")...)
 			continue
 		}
 		value := reflect.New(target.Type().Elem()).Elem()
 		problems = append(problems, below.into(value, at)...)
-		fresh.SetMapIndex(reflect.ValueOf(f.name), value)
+		fresh.SetMapIndex(reflect.ValueOf(f.Name), value)
 	}
 	target.Set(fresh)
 	return problems
@@ -173,17 +175,17 @@ func (t tree) intoMap(target reflect.Value, path string) Problems {
 
 // intoList reads a list; one text in its place is a list of one.
 func (t tree) intoList(target reflect.Value, path string) Problems {
-	items := t.node.items
-	switch t.node.kind {
-	case scalarNode:
-		items = []node{t.node}
-	case mapNode:
+	items := t.node.Items
+	switch t.node.Kind {
+	case yamltree.Scalar:
+		items = []yamltree.Node{t.node}
+	case yamltree.Map:
 		return t.problem(path, "takes a list: write it in brackets")
 	}
 	list := reflect.MakeSlice(target.Type(), len(items), len(items))
 	var problems Problems
 	for i, n := range items {
-		n.line = max(n.line, t.node.line)
+		n.Line = max(n.Line, t.node.Line)
 		problems = append(problems, tree{n, t.at}.into(list.Index(i), element(path, i))...)
 	}
 	target.Set(list)
