@@ -10,6 +10,9 @@ build: ## bin/berth, one static file
 run: build ## a registry on port 5000, data in ./berth-data
 	./bin/berth serve
 
+dist: ## the downloads and the image of a release, in ./dist
+	go run ./build/dist
+
 test: ## every test, and before that the tools they need
 	test/tools/install.sh
 	test/tools/run.sh
@@ -24,4 +27,4 @@ soak: ## hundreds of kills and power losses; hours
 fmt: ## format the Go files
 	gofmt -w .
 
-.PHONY: help build run test race soak fmt
+.PHONY: help build run dist test race soak fmt

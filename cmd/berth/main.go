@@ -1,7 +1,8 @@
 // Command berth is a container registry: one binary that pushes, pulls, logs
 // people in, encrypts and cleans up after itself.
 //
-// Called as `htpasswd` it is Apache's htpasswd. This package holds flags,
+// Called as `htpasswd` it is Apache's htpasswd, and as `entrypoint.sh` the first
+// program of a container. This package holds flags,
 // signals and exit codes, and nothing else.
 package main
 
@@ -31,6 +32,9 @@ func main() {
 // run is the whole program, but for the process around it. It returns the exit
 // code: 0 done, 1 not done, 2 called wrongly.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if calledAs(args[0]) == entrypointName {
+		return runEntrypoint(ctx, args[1:], stdin, stdout, stderr)
+	}
 	if calledAs(args[0]) == "htpasswd" {
 		return runApacheHtpasswd(args[1:], stdin, stdout, stderr)
 	}
