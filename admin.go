@@ -30,7 +30,7 @@ func (s *Server) actions() map[string]action {
 func (s *Server) adminHandler() http.Handler {
 	api := &distapi.Handler{
 		Open:        func(auth.Principal) registry.Service { return s.core },
-		Policy:      auth.AllowAll{},
+		Policy:      auth.NewRules(auth.RuleBook{Rules: auth.Open()}),
 		MaxManifest: int64(s.cfg.Manifests.MaxSize),
 		Log:         s.log,
 	}

@@ -13,6 +13,7 @@ import (
 func (s *Server) clientHandler() http.Handler {
 	api := &distapi.Handler{
 		Auth:        s.login.authenticator(),
+		ProxyHeader: s.login.proxy,
 		Open:        s.open,
 		Policy:      s.login.policy,
 		Tokens:      s.login.tokens,
@@ -28,7 +29,7 @@ func (s *Server) clientHandler() http.Handler {
 		api:   api,
 		live:  s.health.Liveness(ops.Bare),
 		ready: s.health.Readiness(ops.Bare),
-		page:  webui.Home(webui.Options{Host: s.externalHost(), LogIn: s.login.users != nil}),
+		page:  webui.Home(webui.Options{Host: s.externalHost(), LogIn: s.cfg.Auth.LogIn()}),
 	})
 }
 
@@ -56,5 +57,5 @@ func (rt router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // peer tells the API who sent a request.
 func (s *Server) peer(r *http.Request) distapi.Peer {
 	p := s.proxies.Peer(r)
-	return distapi.Peer{Addr: p.Addr, Scheme: p.Scheme, Host: p.Host}
+	return distapi.Peer{Addr: p.Addr, Scheme: p.Scheme, Host: p.Host, Trusted: p.Trusted}
 }

@@ -13,24 +13,22 @@ import (
 	"berth/internal/auth/token"
 )
 
-// login is how clients log in, and what they may do then. users is nil when
-// nobody can log in: everything is open then.
+// login is how clients log in, and what they may do then.
 type login struct {
-	policy auth.Policy
-	users  *htpasswd.File
-	tokens *token.Issuer // only where the anonymous may pull: docker needs a Bearer challenge there
+	policy *auth.Rules
+	users  *htpasswd.File // nil without a password file
+	proxy  string         // the header in which a proxy names its user; empty without one
+	tokens *token.Issuer  // only where the anonymous have rights beside users: docker needs a Bearer challenge there
 }
 
-func openLogin(ctx context.Context, cfg config.Config, log *slog.Logger) (*login, error) {
-	if !cfg.Auth.LogIn() {
-		return &login{policy: auth.AllowAll{}}, nil
+func openLogin(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *login, err error) {
+	l := &login{policy: newPolicy(cfg), proxy: cfg.Auth.ProxyHeader}
+	if cfg.Auth.Htpasswd.Path != "" {
+		if l.users, err = htpasswd.New(ctx, htpasswd.Options{Path: cfg.Auth.Htpasswd.Path, Log: log}); err != nil {
+			return nil, err
+		}
 	}
-	users, err := htpasswd.New(ctx, htpasswd.Options{Path: cfg.Auth.Htpasswd.Path, Log: log})
-	if err != nil {
-		return nil, err
-	}
-	l := &login{users: users, policy: auth.LogIn{AnonymousPull: cfg.Auth.Anonymous == config.AnonymousPull}}
-	if cfg.Auth.Anonymous != config.AnonymousPull {
+	if !cfg.Auth.LogIn() || !l.policy.LetsAnonymous() {
 		return l, nil
 	}
 	key, err := loadTokenKey(filepath.Join(cfg.Data, ownDir))
@@ -43,7 +41,7 @@ func openLogin(ctx context.Context, cfg config.Config, log *slog.Logger) (*login
 	return l, nil
 }
 
-// authenticator returns what checks passwords; nil without log-in.
+// authenticator returns what checks passwords; nil without a password file.
 func (l *login) authenticator() auth.Authenticator {
 	if l.users == nil {
 		return nil
@@ -51,6 +49,11 @@ func (l *login) authenticator() auth.Authenticator {
 	return l.users
 }
 
-// known reports whether the user of a token is still one. Tokens are only made
-// where there are users.
-func (l *login) known(p auth.Principal) bool { return l.users != nil && l.users.Known(p) }
+// known reports whether the user of a token is still one. Who is a user of the
+// proxy's, only the proxy knows.
+func (l *login) known(p auth.Principal) bool {
+	if p.Via == auth.ViaProxy {
+		return l.proxy != ""
+	}
+	return l.users != nil && l.users.Known(p)
+}

@@ -163,7 +163,7 @@ func (s *Server) hello(front []net.Listener) string {
 	}
 	host := s.pushHost(front[0])
 	login := ""
-	if s.login.users != nil {
+	if s.cfg.Auth.LogIn() {
 		login = "docker login " + host + " && "
 	}
 	return fmt.Sprintf("Berth %s listens on %s, data in %s\nPush an image: %sdocker tag IMAGE %s/IMAGE && docker push %s/IMAGE\n",

@@ -15,10 +15,22 @@ import (
 )
 
 // A Principal is whoever a request was found to come from. The zero Principal
-// is anonymous.
+// is anonymous, and somewhere unknown.
 type Principal struct {
-	Name string // the user's name; empty means anonymous
+	Name    string     // the user's name; empty means anonymous
+	Address netip.Addr // where the client is, as far as it can be believed; invalid if it has none
+	Via     Via        // by what the name is known
 }
+
+// Via says who checked that a Principal is who it says.
+type Via string
+
+// The ways in which a name becomes known. ViaRegistry is log-in with the
+// registry itself.
+const (
+	ViaRegistry Via = ""
+	ViaProxy    Via = "proxy" // a trusted proxy said so
+)
 
 // Anonymous reports whether nobody logged in.
 func (p Principal) Anonymous() bool { return p.Name == "" }
@@ -62,12 +74,17 @@ type Authenticator interface {
 // An Action is what someone wants to do with a repository.
 type Action string
 
-// The actions, named as in the scopes of the token specification.
+// The actions. Pull, Push and Delete are named as in the scopes of the token
+// specification. Push is more than Create, and whoever may push may create.
 const (
 	Pull   Action = "pull"
-	Push   Action = "push"
+	Create Action = "create" // push content and new tags
+	Push   Action = "push"   // that, and point tags that exist to something else
 	Delete Action = "delete"
 )
+
+// Writes reports whether a changes anything.
+func (a Action) Writes() bool { return a != Pull }
 
 // An Access is one action on one repository.
 type Access struct {
@@ -78,22 +95,47 @@ type Access struct {
 // A Policy decides. It must be fast: it is asked for every request and, when
 // listing, for every repository. What it does not know it denies.
 type Policy interface {
-	Allows(p Principal, a Access) bool
+	Decide(p Principal, a Access) Decision
 
-	// Enters reports whether p may talk to the registry at all: GET /v2/.
-	Enters(p Principal) bool
+	// Enters decides whether p may talk to the registry at all: GET /v2/ and the
+	// list of repositories.
+	Enters(p Principal) Decision
 }
 
+// A Decision is the answer of a Policy. The zero Decision denies.
+type Decision struct {
+	Verdict Verdict
+	Rule    int // which one allows it, counted from 1; 0 if none does
+}
+
+// Allowed reports whether it may be done.
+func (d Decision) Allowed() bool { return d.Verdict == Allowed }
+
+// A Verdict is what a Decision comes down to.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Denied     Verdict = iota
+	NeedsLogIn         // denied to the anonymous, where logging in from the same address may help
+	ReadOnly           // only denied because the registry takes no writes at present
+	Allowed
+)
+
 // A DeniedError says that Principal may not do Access. The edge turns it into
-// 401 with a challenge for the anonymous and into 403 for the others.
+// 401 with a challenge, 403 or 405, as Verdict says.
 type DeniedError struct {
 	Principal Principal
 	Access    Access // the zero Access means entering the registry at all
+	Verdict   Verdict
 }
 
 func (e *DeniedError) Error() string {
-	if e.Access == (Access{}) {
-		return "auth: log-in required"
+	switch {
+	case e.Verdict == ReadOnly:
+		return "auth: the registry is read-only"
+	case e.Access == (Access{}):
+		return fmt.Sprintf("auth: %q may not enter from %s", e.Principal.Name, e.Principal.Address)
 	}
-	return fmt.Sprintf("auth: %q may not %s %s", e.Principal.Name, e.Access.Action, e.Access.Repo)
+	return fmt.Sprintf("auth: %q may not %s %s from %s", e.Principal.Name, e.Access.Action, e.Access.Repo, e.Principal.Address)
 }

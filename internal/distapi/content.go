@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/internal/auth"
 	"berth/internal/oci"
 )
 
@@ -18,9 +19,9 @@ func (h *Handler) describe(header http.Header, d oci.Digest, mediaType string) {
 }
 
 // keep lets caches keep an answer whose address holds its digest. Those that
-// many people share may not where log-in is on.
-func (h *Handler) keep(header http.Header) {
-	if h.Auth != nil {
+// many people share may only where everybody may pull it, from everywhere.
+func (h *Handler) keep(header http.Header, repo oci.Repo) {
+	if h.logsIn() || !h.Policy.Decide(auth.Principal{}, auth.Access{Repo: repo, Action: auth.Pull}).Allowed() {
 		header.Set("Cache-Control", "private, max-age=31536000, immutable")
 		return
 	}
@@ -148,7 +149,7 @@ func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error
 	defer b.Close()
 
 	h.describe(w.Header(), b.Digest, "application/octet-stream")
-	h.keep(w.Header())
+	h.keep(w.Header(), c.route.Repo)
 	w.Header().Set("Content-Disposition", "attachment") // never a page of this host
 	w.Header().Set("Accept-Ranges", "bytes")
 	tag := etag(b.Digest)
@@ -186,7 +187,7 @@ func (h *Handler) manifestGet(w http.ResponseWriter, r *http.Request, c *call) e
 	h.describe(header, m.Digest, m.MediaType)
 	header.Set("Cache-Control", "no-cache") // a tag may point elsewhere any moment
 	if c.route.Ref.Tag.IsZero() {
-		h.keep(header)
+		h.keep(header, c.route.Repo)
 	}
 	if done, err := conditions(w, r, etag(m.Digest)); done {
 		return err

@@ -66,7 +66,9 @@ func needs(e route.Endpoint) string {
 	case e.Needs == auth.Action(""):
 		return "–"
 	case e.Kind == route.UploadStart:
-		return "push; to mount, pull from the source"
+		return "create; to mount, pull from the source"
+	case e.Kind == route.ManifestPut:
+		return "create; to move a tag, push"
 	}
 	return string(e.Needs)
 }

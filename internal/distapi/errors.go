@@ -139,11 +139,17 @@ func (h *Handler) explainLogin(r *http.Request, c *call, err error) (problem, bo
 		return p, true
 	}
 	if e, ok := errors.AsType[*auth.DeniedError](err); ok {
-		if e.Principal.Anonymous() && h.Auth != nil {
+		switch e.Verdict {
+		case auth.NeedsLogIn:
 			p.header("WWW-Authenticate", h.challenge(r, &challengeError{kind: c.route.Kind, needs: tokenNeeds(c.route)}))
-			return p, true
+		case auth.ReadOnly:
+			p = problem{status: http.StatusMethodNotAllowed, error: oci.Error{Code: oci.Unsupported,
+				Message: "the registry is read-only at present: pull from it, and push and delete later (read_only in its configuration)"}}
+			p.header("Allow", readable(c.route))
+		default:
+			p = problem{status: http.StatusForbidden, error: oci.Error{Code: oci.Denied, Message: deniedMessage(e)}}
 		}
-		return problem{status: http.StatusForbidden, error: oci.Error{Code: oci.Denied, Message: deniedMessage(e)}}, true
+		return p, true
 	}
 	if e, ok := errors.AsType[*statusError](err); ok && e.status == http.StatusUnauthorized {
 		p.error = e.shown
@@ -158,15 +164,19 @@ func deniedMessage(e *auth.DeniedError) string {
 	if !e.Principal.Anonymous() {
 		who = "user " + strconv.QuoteToASCII(e.Principal.Name) + " may not"
 	}
+	from := ""
+	if e.Principal.Address.IsValid() { // which is not always the one that people think
+		from = ", coming from " + e.Principal.Address.String()
+	}
 	switch e.Access.Action {
 	case auth.Pull:
-		return who + " pull from " + e.Access.Repo.String()
-	case auth.Push:
-		return who + " push to " + e.Access.Repo.String()
+		return who + " pull from " + e.Access.Repo.String() + from
+	case auth.Create, auth.Push:
+		return who + " push to " + e.Access.Repo.String() + from
 	case auth.Delete:
-		return who + " delete from " + e.Access.Repo.String()
+		return who + " delete from " + e.Access.Repo.String() + from
 	}
-	return who + " use this registry"
+	return who + " use this registry" + from
 }
 
 // explainTrouble explains errors that are no client's fault.
@@ -184,6 +194,16 @@ func explainTrouble(err error) problem {
 	}
 	return problem{status: http.StatusInternalServerError, hidden: true, error: oci.Error{Code: oci.Unknown,
 		Message: "something went wrong in the registry: its log says what"}}
+}
+
+// readable returns the methods that an address has while the registry is
+// read-only.
+func readable(rt route.Route) string {
+	switch rt.Kind {
+	case route.ManifestPut, route.ManifestDelete, route.BlobDelete:
+		return "GET, HEAD"
+	}
+	return "" // uploads have none
 }
 
 // allowed returns the methods that are left of an address whose deletion is

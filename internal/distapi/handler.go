@@ -30,6 +30,11 @@ type Handler struct {
 	// whoever tries is not told.
 	Auth auth.Authenticator
 
+	// ProxyHeader is the header in which a trusted proxy names the user that it
+	// has logged in, or Authorization for the user of Basic credentials, whose
+	// password is not looked at then. Empty means that no proxy logs in.
+	ProxyHeader string
+
 	// Open returns the registry as a principal may use it. What it refuses is an
 	// *auth.DeniedError.
 	Open func(auth.Principal) registry.Service
@@ -66,6 +71,8 @@ type Peer struct {
 	Addr   netip.Addr
 	Scheme string // http or https
 	Host   string // as in the address that the client was given
+
+	Trusted bool // a proxy that is believed sent the request on
 }
 
 // An Outcome is what became of a request.
@@ -142,6 +149,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return refuse(http.StatusUnsupportedMediaType, oci.Unsupported, "Content-Encoding is not supported: send the content as it is")
 	}
+	if err := h.admitAddress(r, c); err != nil {
+		return err
+	}
 	if isToken(c.route.Kind) { // which has its own ways to log in
 		return handlers[c.route.Kind](h, w, r, c)
 	}
@@ -157,8 +167,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
 
 // ping answers GET /v2/, by which clients find out whether to log in.
 func (h *Handler) ping(w http.ResponseWriter, r *http.Request, c *call) error {
-	if c.id.claims == nil && !h.Policy.Enters(c.id.who) {
-		return &auth.DeniedError{Principal: c.id.who}
+	d := h.Policy.Enters(c.id.who)
+	if !d.Allowed() && (c.id.claims == nil || d.Verdict != auth.NeedsLogIn) {
+		return &auth.DeniedError{Principal: c.id.who, Verdict: d.Verdict}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", "2")

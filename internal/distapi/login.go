@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"berth/internal/auth"
 	"berth/internal/auth/token"
@@ -17,18 +19,32 @@ type identity struct {
 	claims *token.Claims // of the token, if it was one
 }
 
-// identify finds out who sent r. Nobody is wrong who shows nothing; whoever
-// shows something must be right.
+// identify finds out who sent r, and from where. Nobody is wrong who shows
+// nothing; whoever shows something must be right.
 func (h *Handler) identify(r *http.Request, rt route.Route) (identity, error) {
-	if h.Auth == nil {
+	id, err := h.byHeaders(r, rt)
+	id.who.Address = h.peer(r).Addr
+	return id, err
+}
+
+func (h *Handler) byHeaders(r *http.Request, rt route.Route) (identity, error) {
+	if !h.logsIn() {
 		return identity{}, nil
 	}
 	scheme, value, err := authorization(r)
-	switch {
-	case err != nil || scheme == "":
+	if err != nil {
 		return identity{}, err
+	}
+	if who, err := h.byProxy(r); err != nil || !who.Anonymous() {
+		return identity{who: who}, err
+	}
+	switch {
+	case scheme == "":
+		return identity{}, nil
 	case strings.EqualFold(scheme, "Bearer") && h.Tokens != nil:
 		return h.verify(value, rt)
+	case h.Auth == nil:
+		return identity{}, nil
 	}
 	c, ok := h.basic(r)
 	if !ok {
@@ -36,6 +52,38 @@ func (h *Handler) identify(r *http.Request, rt route.Route) (identity, error) {
 	}
 	who, err := h.logIn(r, c)
 	return identity{who: who}, err
+}
+
+// logsIn reports whether there is any way to log in.
+func (h *Handler) logsIn() bool { return h.Auth != nil || h.ProxyHeader != "" }
+
+// byProxy returns the user that a trusted proxy says it has logged in, or nobody.
+// From anyone else the header is dropped, so that nothing can take it for true.
+func (h *Handler) byProxy(r *http.Request) (auth.Principal, error) {
+	basic := http.CanonicalHeaderKey(h.ProxyHeader) == "Authorization"
+	if h.ProxyHeader == "" || !h.peer(r).Trusted {
+		if h.ProxyHeader != "" && !basic {
+			r.Header.Del(h.ProxyHeader)
+		}
+		return auth.Principal{}, nil
+	}
+	var name string
+	if basic {
+		name, _, _ = r.BasicAuth()
+	} else if list := r.Header.Values(h.ProxyHeader); len(list) == 1 {
+		name = list[0]
+	} else if len(list) > 1 {
+		return auth.Principal{}, refuse(http.StatusBadRequest, oci.Unauthorized, "there is more than one "+h.ProxyHeader+" header: the proxy must set it, not add to it")
+	}
+	if !plainName(name) {
+		return auth.Principal{}, refuse(http.StatusBadRequest, oci.Unauthorized, "the proxy names a user whose name is no text of at most 255 bytes without control characters")
+	}
+	return auth.Principal{Name: name, Via: auth.ViaProxy}, nil
+}
+
+// plainName reports whether s can be the name of a user, in logs too.
+func plainName(s string) bool {
+	return len(s) <= 255 && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // authorization returns the scheme and the value of the Authorization header,
@@ -122,14 +170,28 @@ func tokenNeeds(rt route.Route) []auth.Access {
 	return list
 }
 
+// admitAddress turns away who comes from where nobody has any right, before a
+// password is looked at: there is nothing to guess from there.
+func (h *Handler) admitAddress(r *http.Request, c *call) error {
+	somebody := auth.Principal{Address: h.peer(r).Addr}
+	if d := h.Policy.Enters(somebody); d.Verdict == auth.Denied {
+		return &auth.DeniedError{Principal: somebody, Access: access(c.route)}
+	}
+	return nil
+}
+
 // admit asks the policy, before a byte of the body has been read, what the
 // Service will ask it again. And it holds a token to what it was made for.
 func (h *Handler) admit(c *call) error {
 	need, claims := access(c.route), c.id.claims
 	scoped := need != (auth.Access{})
+	if scoped {
+		d := h.Policy.Decide(c.id.who, need)
+		if !d.Allowed() && (claims == nil || d.Verdict != auth.NeedsLogIn) {
+			return &auth.DeniedError{Principal: c.id.who, Access: need, Verdict: d.Verdict}
+		}
+	}
 	switch {
-	case scoped && !h.Policy.Allows(c.id.who, need) && (claims == nil || !c.id.who.Anonymous()):
-		return &auth.DeniedError{Principal: c.id.who, Access: need}
 	case claims == nil, c.route.Kind == route.Ping,
 		c.route.Kind == route.Catalog && claims.Grants.Catalog,
 		scoped && claims.Grants.Allows(need):
@@ -142,7 +204,7 @@ func (h *Handler) admit(c *call) error {
 // are limited to.
 func (h *Handler) readable(c *call) func(oci.Repo) bool {
 	return func(repo oci.Repo) bool {
-		return h.Policy.Allows(c.id.who, auth.Access{Repo: repo, Action: auth.Pull})
+		return h.Policy.Decide(c.id.who, auth.Access{Repo: repo, Action: auth.Pull}).Allowed()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -46,20 +47,31 @@ func (u users) Authenticate(_ context.Context, c auth.Credentials) (auth.Princip
 // and the repository, or under their name and "*".
 type rules map[string][]auth.Action
 
-func (r rules) Allows(p auth.Principal, a auth.Access) bool {
+func (r rules) Decide(p auth.Principal, a auth.Access) auth.Decision {
 	for _, repo := range []string{a.Repo.String(), "*"} {
-		for _, action := range r[p.Name+" "+repo] {
-			if action == a.Action {
-				return true
-			}
+		if slices.Contains(r[p.Name+" "+repo], a.Action) {
+			return auth.Decision{Verdict: auth.Allowed}
 		}
 	}
-	return false
+	return r.refuse(p)
 }
-func (r rules) Enters(p auth.Principal) bool { return !p.Anonymous() }
+
+func (r rules) refuse(p auth.Principal) auth.Decision {
+	if p.Anonymous() {
+		return auth.Decision{Verdict: auth.NeedsLogIn}
+	}
+	return auth.Decision{}
+}
+
+func (r rules) Enters(p auth.Principal) auth.Decision {
+	if p.Anonymous() {
+		return r.refuse(p)
+	}
+	return auth.Decision{Verdict: auth.Allowed}
+}
 
 func somePolicy() rules {
-	all := []auth.Action{auth.Pull, auth.Push, auth.Delete}
+	all := []auth.Action{auth.Pull, auth.Create, auth.Push, auth.Delete}
 	return rules{"alice *": all, "bob *": {auth.Pull}, "carol carol": all}
 }
 
@@ -119,7 +131,7 @@ func newCoreBench(t testing.TB, mode string) *bench {
 func newBenchOf(t testing.TB, mode string, open func(user string) registry.Service) *bench {
 	t.Helper()
 	clock := &manualClock{t: time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)}
-	h := &Handler{Policy: auth.AllowAll{}, Realm: `Berth "the" registry`, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	h := &Handler{Policy: auth.NewRules(auth.RuleBook{Rules: auth.Open()}), Realm: `Berth "the" registry`, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	switch mode {
 	case "open":
 	case "basic":

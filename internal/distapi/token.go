@@ -31,18 +31,18 @@ func (h *Handler) tokenGet(w http.ResponseWriter, r *http.Request, c *call) erro
 			return refuse(http.StatusUnauthorized, oci.Unauthorized, "credentials do not belong into an address: send them in the Authorization header, and change the password")
 		}
 	}
-	scheme, _, err := authorization(r)
-	if err != nil {
-		return err
-	}
-	if scheme != "" && h.Auth != nil {
+	err := h.identifyFor(r, c, func() (auth.Principal, error) {
+		if r.Header["Authorization"] == nil {
+			return auth.Principal{}, nil
+		}
 		creds, ok := h.basic(r)
 		if !ok {
-			return refuse(http.StatusUnauthorized, oci.Unauthorized, "send a user name and a password with the Basic scheme")
+			return auth.Principal{}, refuse(http.StatusUnauthorized, oci.Unauthorized, "send a user name and a password with the Basic scheme")
 		}
-		if c.id.who, err = h.logIn(r, creds); err != nil {
-			return err
-		}
+		return h.logIn(r, creds)
+	})
+	if err != nil {
+		return err
 	}
 	return h.giveToken(w, c.id.who, q["scope"])
 }
@@ -60,16 +60,31 @@ func (h *Handler) tokenPost(w http.ResponseWriter, r *http.Request, c *call) err
 	if grant := form.Get("grant_type"); grant != "password" {
 		return refuse(http.StatusBadRequest, oci.Unsupported, "grant_type must be password: there are no refresh tokens here")
 	}
+	err = h.identifyFor(r, c, func() (auth.Principal, error) {
+		return h.logIn(r, auth.Credentials{User: form.Get("username"), Password: form.Get("password"), Address: h.peer(r).Addr})
+	})
+	if err != nil {
+		return err
+	}
+	return h.giveToken(w, c.id.who, form["scope"])
+}
+
+// identifyFor finds out who a token shall be for: whom a proxy has logged in, or
+// else who logs in.
+func (h *Handler) identifyFor(r *http.Request, c *call, logIn func() (auth.Principal, error)) error {
 	if _, _, err := authorization(r); err != nil {
 		return err
 	}
-	if h.Auth != nil {
-		creds := auth.Credentials{User: form.Get("username"), Password: form.Get("password"), Address: h.peer(r).Addr}
-		if c.id.who, err = h.logIn(r, creds); err != nil {
-			return err
-		}
+	who, err := h.byProxy(r)
+	if err == nil && who.Anonymous() && h.Auth != nil {
+		who, err = logIn()
 	}
-	return h.giveToken(w, c.id.who, form["scope"])
+	if err != nil {
+		return err
+	}
+	who.Address = h.peer(r).Addr
+	c.id.who = who
+	return nil
 }
 
 // noTokens is the answer where there is no token endpoint.

@@ -36,10 +36,11 @@ func New(svc registry.Service, who auth.Principal, policy auth.Policy) *Guard {
 
 func (g *Guard) check(repo oci.Repo, action auth.Action) error {
 	a := auth.Access{Repo: repo, Action: action}
-	if g.policy.Allows(g.who, a) {
+	d := g.policy.Decide(g.who, a)
+	if d.Allowed() {
 		return nil
 	}
-	return &auth.DeniedError{Principal: g.who, Access: a}
+	return &auth.DeniedError{Principal: g.who, Access: a, Verdict: d.Verdict}
 }
 
 // and returns which repositories may be pulled from and are readable for the
@@ -66,37 +67,42 @@ func (g *Guard) Manifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.
 	return g.svc.Manifest(ctx, repo, ref)
 }
 
-// MountBlob needs push on the target, and pull on the source. Without the
+// MountBlob needs create on the target, and pull on the source. Without the
 // latter it answers as if the source had no such blob: clients give up on a
 // refusal, where they would upload the blob after a "not found".
 func (g *Guard) MountBlob(ctx context.Context, m registry.Mount) error {
-	if err := g.check(m.To, auth.Push); err != nil {
+	if err := g.check(m.To, auth.Create); err != nil {
 		return err
 	}
 	m.Readable = g.and(m.Readable)
 	return g.svc.MountBlob(ctx, m)
 }
 
-// StartUpload needs push.
+// StartUpload needs create.
 func (g *Guard) StartUpload(ctx context.Context, repo oci.Repo, a oci.Algorithm) (registry.Upload, error) {
-	if err := g.check(repo, auth.Push); err != nil {
+	if err := g.check(repo, auth.Create); err != nil {
 		return nil, err
 	}
 	return g.svc.StartUpload(ctx, repo, a)
 }
 
-// ResumeUpload needs push.
+// ResumeUpload needs create.
 func (g *Guard) ResumeUpload(ctx context.Context, repo oci.Repo, id meta.UploadID) (registry.Upload, error) {
-	if err := g.check(repo, auth.Push); err != nil {
+	if err := g.check(repo, auth.Create); err != nil {
 		return nil, err
 	}
 	return g.svc.ResumeUpload(ctx, repo, id)
 }
 
-// PutManifest needs push.
+// PutManifest needs create. Tags that point to something else stay where they
+// are unless there is a right to push, too: the transaction that writes them
+// sees to that, since only it knows which tags there are.
 func (g *Guard) PutManifest(ctx context.Context, p registry.Put) (registry.PutResult, error) {
-	if err := g.check(p.Repo, auth.Push); err != nil {
+	if err := g.check(p.Repo, auth.Create); err != nil {
 		return registry.PutResult{}, err
+	}
+	if g.check(p.Repo, auth.Push) != nil {
+		p.KeepTags = true
 	}
 	return g.svc.PutManifest(ctx, p)
 }
@@ -128,8 +134,8 @@ func (g *Guard) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error
 // Repos lists only what the principal may pull. Whoever may not even enter the
 // registry is refused, instead of told that it is empty.
 func (g *Guard) Repos(ctx context.Context, p registry.Page, readable func(oci.Repo) bool) (registry.List[oci.Repo], error) {
-	if !g.policy.Enters(g.who) {
-		return registry.List[oci.Repo]{}, &auth.DeniedError{Principal: g.who}
+	if d := g.policy.Enters(g.who); !d.Allowed() {
+		return registry.List[oci.Repo]{}, &auth.DeniedError{Principal: g.who, Verdict: d.Verdict}
 	}
 	return g.svc.Repos(ctx, p, g.and(readable))
 }

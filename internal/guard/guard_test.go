@@ -82,12 +82,24 @@ func (f *fake) Referrers(_ context.Context, r oci.Repo, d oci.Digest, kind strin
 
 // A grant is a Policy that allows what it lists to everybody.
 type grant struct {
-	enter bool
-	list  []auth.Access
+	enter     bool
+	list      []auth.Access
+	otherwise auth.Verdict
 }
 
-func (g grant) Allows(_ auth.Principal, a auth.Access) bool { return slices.Contains(g.list, a) }
-func (g grant) Enters(auth.Principal) bool                  { return g.enter }
+func (g grant) Decide(_ auth.Principal, a auth.Access) auth.Decision {
+	if slices.Contains(g.list, a) {
+		return auth.Decision{Verdict: auth.Allowed}
+	}
+	return auth.Decision{Verdict: g.otherwise}
+}
+
+func (g grant) Enters(auth.Principal) auth.Decision {
+	if g.enter {
+		return auth.Decision{Verdict: auth.Allowed}
+	}
+	return auth.Decision{Verdict: g.otherwise}
+}
 
 func repo(t *testing.T, s string) oci.Repo {
 	t.Helper()
@@ -120,10 +132,10 @@ func methods(t *testing.T) map[string]method {
 	return map[string]method{
 		"Blob":           {on(auth.Pull), func(s registry.Service) error { _, err := s.Blob(ctx, a, d); return err }, []any{a, d}},
 		"Manifest":       {on(auth.Pull), func(s registry.Service) error { _, err := s.Manifest(ctx, a, oci.Ref{Tag: tag}); return err }, []any{a, oci.Ref{Tag: tag}}},
-		"MountBlob":      {on(auth.Push), func(s registry.Service) error { return s.MountBlob(ctx, mount) }, []any{mount.From, a, d}},
-		"StartUpload":    {on(auth.Push), func(s registry.Service) error { _, err := s.StartUpload(ctx, a, oci.SHA512); return err }, []any{a, oci.SHA512}},
-		"ResumeUpload":   {on(auth.Push), func(s registry.Service) error { _, err := s.ResumeUpload(ctx, a, "id"); return err }, []any{a, meta.UploadID("id")}},
-		"PutManifest":    {on(auth.Push), func(s registry.Service) error { _, err := s.PutManifest(ctx, put); return err }, []any{put}},
+		"MountBlob":      {on(auth.Create), func(s registry.Service) error { return s.MountBlob(ctx, mount) }, []any{mount.From, a, d}},
+		"StartUpload":    {on(auth.Create), func(s registry.Service) error { _, err := s.StartUpload(ctx, a, oci.SHA512); return err }, []any{a, oci.SHA512}},
+		"ResumeUpload":   {on(auth.Create), func(s registry.Service) error { _, err := s.ResumeUpload(ctx, a, "id"); return err }, []any{a, meta.UploadID("id")}},
+		"PutManifest":    {on(auth.Create), func(s registry.Service) error { _, err := s.PutManifest(ctx, put); return err }, []any{put}},
 		"DeleteBlob":     {on(auth.Delete), func(s registry.Service) error { return s.DeleteBlob(ctx, a, d) }, []any{a, d}},
 		"DeleteManifest": {on(auth.Delete), func(s registry.Service) error { return s.DeleteManifest(ctx, a, d) }, []any{a, d}},
 		"DeleteTag":      {on(auth.Delete), func(s registry.Service) error { return s.DeleteTag(ctx, a, tag) }, []any{a, tag}},
@@ -137,9 +149,9 @@ func methods(t *testing.T) map[string]method {
 // grants one thing, and under those that grant all and nothing.
 func TestEveryMethod(t *testing.T) {
 	a, b := repo(t, "a"), repo(t, "b")
-	policies := map[string]grant{"nothing": {}, "entering": {enter: true}}
+	policies := map[string]grant{"nothing": {}, "entering": {enter: true}, "nothing before log-in": {otherwise: auth.NeedsLogIn}, "reading": {otherwise: auth.ReadOnly}}
 	everything, elsewhere := grant{enter: true}, grant{}
-	for _, action := range []auth.Action{auth.Pull, auth.Push, auth.Delete} {
+	for _, action := range []auth.Action{auth.Pull, auth.Create, auth.Push, auth.Delete} {
 		one := auth.Access{Repo: a, Action: action}
 		policies["only "+string(action)] = grant{list: []auth.Access{one}}
 		everything.list = append(everything.list, one)
@@ -168,25 +180,31 @@ func check(t *testing.T, name string, m method, p grant) {
 	svc, who := &fake{}, auth.Principal{Name: "alice"}
 	err := m.call(guard.New(svc, who, p))
 	allowed := slices.Contains(p.list, m.needs) || m.needs == (auth.Access{}) && p.enter
+	if put, ok := last(m.args).(registry.Put); ok { // who may not push may not move tags
+		put.KeepTags = !slices.Contains(p.list, auth.Access{Repo: put.Repo, Action: auth.Push})
+		m.args = []any{put}
+	}
 	if allowed {
 		if !errors.Is(err, errReached) || svc.method != name || !reflect.DeepEqual(svc.args, m.args) {
 			t.Errorf("got error %v and a call of %q with %v, want one of %s with %v", err, svc.method, svc.args, name, m.args)
 		}
 		return
 	}
-	want := &auth.DeniedError{Principal: who, Access: m.needs}
+	want := &auth.DeniedError{Principal: who, Access: m.needs, Verdict: p.otherwise}
 	got, ok := errors.AsType[*auth.DeniedError](err)
 	if !ok || *got != *want || svc.method != "" {
 		t.Errorf("got error %v and a call of %q, want %v and none", err, svc.method, want)
 	}
 }
 
+func last(list []any) any { return list[len(list)-1] }
+
 // TestFilters holds that lists and mounts are limited to what may be pulled, and
 // that a limit which the caller brings stays one.
 func TestFilters(t *testing.T) {
 	a, b, c := repo(t, "a"), repo(t, "b"), repo(t, "c")
 	p := grant{enter: true, list: []auth.Access{{Repo: a, Action: auth.Pull}, {Repo: b, Action: auth.Pull},
-		{Repo: c, Action: auth.Push}, {Repo: c, Action: auth.Delete}}}
+		{Repo: c, Action: auth.Create}, {Repo: c, Action: auth.Delete}}}
 	notB := func(r oci.Repo) bool { return r != b }
 	for _, tt := range []struct {
 		name     string

@@ -61,6 +61,13 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("meta: %s has %d bytes, not %d", e.Digest, e.Has, e.Says)
 }
 
+// A TagTakenError says that a tag points to something else and may not be moved.
+type TagTakenError struct {
+	Tag oci.Tag
+}
+
+func (e *TagTakenError) Error() string { return fmt.Sprintf("meta: tag %s exists", e.Tag) }
+
 // An UploadID names an upload session. It is not guessable.
 type UploadID string
 
@@ -121,6 +128,9 @@ type ManifestPut struct {
 	// RefuseMissing makes parts that the repository never had an error. Parts
 	// that it had and lost are one in any case.
 	RefuseMissing bool
+
+	// KeepTags makes it an error if one of Tags points to something else.
+	KeepTags bool
 }
 
 // A ManifestResult is what PutManifest found.

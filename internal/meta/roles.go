@@ -69,7 +69,7 @@ type Blobs interface {
 // Manifests records manifests and tags.
 type Manifests interface {
 	// PutManifest stores a manifest and points tags to it. Errors: *MissingError,
-	// *SizeError. A put that changes nothing costs no transaction.
+	// *SizeError, *TagTakenError. A put that changes nothing costs no transaction.
 	//
 	// From its commit on, no part that the repository has can be collected or
 	// deleted. It clears the manifest's tombstone.

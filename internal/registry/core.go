@@ -215,7 +215,7 @@ func (c *Core) PutManifest(ctx context.Context, p Put) (PutResult, error) {
 		return PutResult{}, &oci.Error{Code: oci.DigestInvalid, Message: "the manifest was pushed as " + d.String() + " and has the digest " + has.String()}
 	}
 	res, err := c.Records.PutManifest(ctx, meta.ManifestPut{
-		Repo: p.Repo, Digest: d, Manifest: p.Manifest, Tags: p.Tags, By: c.by, RefuseMissing: c.RefuseMissing,
+		Repo: p.Repo, Digest: d, Manifest: p.Manifest, Tags: p.Tags, By: c.by, RefuseMissing: c.RefuseMissing, KeepTags: p.KeepTags,
 	})
 	if err != nil {
 		return PutResult{}, manifestError(err)

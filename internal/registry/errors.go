@@ -66,6 +66,13 @@ func manifestError(err error) error {
 			Detail:  map[string][]string{"digests": names},
 		}
 	}
+	if e, ok := errors.AsType[*meta.TagTakenError](err); ok {
+		return &oci.Error{
+			Code:    oci.Denied,
+			Message: fmt.Sprintf("tag %s exists already, and you may make new tags here but not move those that exist: push under another tag", e.Tag),
+			Detail:  map[string]string{"tag": e.Tag.String()},
+		}
+	}
 	if e, ok := errors.AsType[*meta.SizeError](err); ok {
 		return &oci.Error{
 			Code:    oci.ManifestInvalid,

@@ -118,6 +118,9 @@ type Put struct {
 	Digest   oci.Digest // that the body must have; zero: sha256 of the body
 	Tags     []oci.Tag  // that shall point to it, all or none of them
 	Manifest oci.Manifest
+
+	// KeepTags refuses, with DENIED, to point a tag that exists to something else.
+	KeepTags bool
 }
 
 // A PutResult tells what became of a Put.

@@ -219,15 +219,24 @@ func ofGuard() []mutation {
 	return []mutation{
 		check("Blob", "repo", "Pull", "nil, ", false),
 		check("Manifest", "repo", "Pull", "meta.Manifest{}, ", true),
-		check("StartUpload", "repo", "Push", "nil, ", true),
-		check("ResumeUpload", "repo", "Push", "nil, ", true),
-		check("PutManifest", "p.Repo", "Push", "registry.PutResult{}, ", true),
+		check("StartUpload", "repo", "Create", "nil, ", true),
+		check("ResumeUpload", "repo", "Create", "nil, ", true),
 		check("DeleteBlob", "repo", "Delete", "", true),
 		check("DeleteManifest", "repo", "Delete", "", true),
 		check("DeleteTag", "repo", "Delete", "", true),
 		{
+			name: "the guard of PutManifest", file: file, run: "TestEveryMethod", soak: true,
+			old: "	if err := g.check(p.Repo, auth.Create); err != nil {",
+			new: "	if err := error(nil); err != nil {",
+		},
+		{
+			name: "moving a tag takes the right to push", file: file, run: "TestEveryMethod",
+			old: "	if g.check(p.Repo, auth.Push) != nil {",
+			new: "	if false {",
+		},
+		{
 			name: "the guard of Repos", file: file, run: "TestEveryMethod", soak: true,
-			old: "	if !g.policy.Enters(g.who) {",
+			old: "	if d := g.policy.Enters(g.who); !d.Allowed() {",
 			new: "	if false {",
 		},
 		{

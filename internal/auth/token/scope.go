@@ -21,10 +21,12 @@ type RepoGrant struct {
 	Actions []auth.Action
 }
 
-// Allows reports whether a is among the grants.
+// Allows reports whether a is among the grants. A grant to push is one to
+// create, too.
 func (g Grants) Allows(a auth.Access) bool {
 	return slices.ContainsFunc(g.Repos, func(r RepoGrant) bool {
-		return r.Repo == a.Repo && slices.Contains(r.Actions, a.Action)
+		return r.Repo == a.Repo && (slices.Contains(r.Actions, a.Action) ||
+			a.Action == auth.Create && slices.Contains(r.Actions, auth.Push))
 	})
 }
 
@@ -69,21 +71,25 @@ func (g *Grants) add(scope string, p auth.Principal, policy auth.Policy) {
 	}
 	for action := range strings.SplitSeq(name[colon+1:], ",") {
 		for _, a := range actions(action) {
-			if access := (auth.Access{Repo: repo, Action: a}); !g.Allows(access) && policy.Allows(p, access) {
+			if access := (auth.Access{Repo: repo, Action: a}); !g.Allows(access) && policy.Decide(p, access).Allowed() {
 				g.grant(access)
 			}
 		}
 	}
 }
 
-// actions returns what an action of a scope stands for. The star is how skopeo
-// asks for whatever deleting takes: everything that the user has anyway.
+// actions returns what an action of a scope stands for. The specification knows
+// no scope for creating alone, so whoever asks to push gets as much of it as
+// there is. The star is how skopeo asks for whatever deleting takes: everything
+// that the user has anyway.
 func actions(s string) []auth.Action {
 	switch a := auth.Action(s); a {
-	case auth.Pull, auth.Push, auth.Delete:
+	case auth.Pull, auth.Delete:
 		return []auth.Action{a}
+	case auth.Push:
+		return []auth.Action{auth.Push, auth.Create}
 	case "*":
-		return []auth.Action{auth.Pull, auth.Push, auth.Delete}
+		return []auth.Action{auth.Pull, auth.Push, auth.Create, auth.Delete}
 	}
 	return nil
 }
@@ -105,7 +111,7 @@ const CatalogScope = "registry:catalog:*"
 // challenge. Whoever pushes will read what is there already, too.
 func Scope(a auth.Access) string {
 	actions := string(a.Action)
-	if a.Action == auth.Push {
+	if a.Action == auth.Push || a.Action == auth.Create {
 		actions = "pull,push"
 	}
 	return "repository:" + a.Repo.String() + ":" + actions

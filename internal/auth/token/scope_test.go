@@ -11,10 +11,17 @@ import (
 // rules is a Policy of listed rights: "user action repository".
 type rules map[string]bool
 
-func (r rules) Allows(p auth.Principal, a auth.Access) bool {
-	return r[p.Name+" "+string(a.Action)+" "+a.Repo.String()]
+func (r rules) Decide(p auth.Principal, a auth.Access) auth.Decision {
+	if r[p.Name+" "+string(a.Action)+" "+a.Repo.String()] {
+		return auth.Decision{Verdict: auth.Allowed}
+	}
+	return auth.Decision{}
 }
-func (r rules) Enters(p auth.Principal) bool { return !p.Anonymous() }
+
+func (r rules) Enters(auth.Principal) auth.Decision { return auth.Decision{} }
+
+// everything is a Policy that allows everything.
+func everything() auth.Policy { return auth.NewRules(auth.RuleBook{Rules: auth.Open()}) }
 
 // format writes grants as scopes.
 func format(g Grants) string {
@@ -38,7 +45,8 @@ func format(g Grants) string {
 func TestGrant(t *testing.T) {
 	policy := rules{
 		"alice pull team/x": true, "alice push team/x": true, "alice delete team/x": true, "alice pull team/y": true,
-		"bob pull team/x": true, " pull open": true,
+		"bob pull team/x": true, " pull open": true, "robot pull team/x": true, "robot create team/x": true,
+		"alice create team/x": true,
 	}
 	tests := []struct {
 		name, user, scope, want string
@@ -46,6 +54,9 @@ func TestGrant(t *testing.T) {
 		{"nothing asked", "alice", "", ""},
 		{"pull", "alice", "repository:team/x:pull", "team/x:pull"},
 		{"pull and push", "alice", "repository:team/x:pull,push", "team/x:pull,push"},
+		{"of pushing, what there is", "robot", "repository:team/x:pull,push", "team/x:pull,create"},
+		{"everything of one who may create", "robot", "repository:team/x:*", "team/x:pull,create"},
+		{"create is no action of a scope", "robot", "repository:team/x:create", ""},
 		{"order as asked", "alice", "repository:team/x:push,pull", "team/x:push,pull"},
 		{"twice", "alice", "repository:team/x:pull,pull repository:team/x:pull", "team/x:pull"},
 		{"joined", "alice", "repository:team/x:pull repository:team/x:push", "team/x:pull,push"},
@@ -102,7 +113,7 @@ func TestGrant(t *testing.T) {
 }
 
 func TestGrantSeveralParameters(t *testing.T) {
-	g, err := Grant([]string{"repository:a:pull", "repository:b:pull repository:a:push"}, auth.Principal{}, auth.AllowAll{})
+	g, err := Grant([]string{"repository:a:pull", "repository:b:pull repository:a:push"}, auth.Principal{}, everything())
 	if got, want := format(g), "a:pull,push b:pull"; err != nil || got != want {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
@@ -110,17 +121,17 @@ func TestGrantSeveralParameters(t *testing.T) {
 
 func TestGrantTooMany(t *testing.T) {
 	scopes := strings.Repeat("repository:a:pull ", MaxScopes)
-	if _, err := Grant([]string{scopes}, auth.Principal{}, auth.AllowAll{}); err != nil {
+	if _, err := Grant([]string{scopes}, auth.Principal{}, everything()); err != nil {
 		t.Errorf("%d scopes: %v", MaxScopes, err)
 	}
-	if _, err := Grant([]string{scopes, "x"}, auth.Principal{}, auth.AllowAll{}); !errors.Is(err, ErrTooMany) {
+	if _, err := Grant([]string{scopes, "x"}, auth.Principal{}, everything()); !errors.Is(err, ErrTooMany) {
 		t.Errorf("got %v, want ErrTooMany", err)
 	}
 }
 
 func TestScope(t *testing.T) {
 	tests := map[auth.Action]string{
-		auth.Pull: "repository:a/b:pull", auth.Push: "repository:a/b:pull,push", auth.Delete: "repository:a/b:delete",
+		auth.Pull: "repository:a/b:pull", auth.Create: "repository:a/b:pull,push", auth.Push: "repository:a/b:pull,push", auth.Delete: "repository:a/b:delete",
 	}
 	for action, want := range tests {
 		if got := Scope(auth.Access{Repo: repo(t, "a/b"), Action: action}); got != want {
@@ -142,7 +153,7 @@ func FuzzGrant(f *testing.F) {
 		if got := strings.TrimPrefix(strings.TrimPrefix(format(g), "catalog"), " "); got != "" && got != "a:pull" {
 			t.Errorf("%q: got %q", s, got)
 		}
-		all, err := Grant([]string{s}, auth.Principal{}, auth.AllowAll{})
+		all, err := Grant([]string{s}, auth.Principal{}, everything())
 		if err != nil {
 			t.Fatal(err)
 		}

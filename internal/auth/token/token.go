@@ -76,17 +76,19 @@ type Claims struct {
 // A claimsJSON is how Claims stand in a token.
 type claimsJSON struct {
 	User    string     `json:"u,omitempty"`
+	Via     auth.Via   `json:"v,omitempty"`
 	Issued  int64      `json:"i"` // Unix time in seconds
 	Expires int64      `json:"e"`
 	Catalog int        `json:"c,omitempty"`
 	Repos   [][]string `json:"r,omitempty"` // name, actions…
 }
 
-// Issue returns a token of p for g, and what it says.
+// Issue returns a token of p for g, and what it says. The token is not bound to
+// the address of p: where its holder is, each request says anew.
 func (i *Issuer) Issue(p auth.Principal, g Grants) (string, Claims, error) {
 	now := i.now().UTC().Truncate(time.Second)
-	c := Claims{Principal: p, Grants: g, Issued: now, Expires: now.Add(TTL)}
-	raw := claimsJSON{User: p.Name, Issued: c.Issued.Unix(), Expires: c.Expires.Unix()}
+	c := Claims{Principal: auth.Principal{Name: p.Name, Via: p.Via}, Grants: g, Issued: now, Expires: now.Add(TTL)}
+	raw := claimsJSON{User: p.Name, Via: p.Via, Issued: c.Issued.Unix(), Expires: c.Expires.Unix()}
 	if g.Catalog {
 		raw.Catalog = 1
 	}
@@ -150,7 +152,7 @@ func readClaims(body []byte) (Claims, error) {
 		return Claims{}, ErrInvalid
 	}
 	c := Claims{
-		Principal: auth.Principal{Name: raw.User},
+		Principal: auth.Principal{Name: raw.User, Via: raw.Via},
 		Issued:    time.Unix(raw.Issued, 0).UTC(),
 		Expires:   time.Unix(raw.Expires, 0).UTC(),
 		Grants:    Grants{Catalog: raw.Catalog == 1},

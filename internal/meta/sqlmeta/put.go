@@ -100,6 +100,9 @@ func (t *tx) putManifest(ctx context.Context, p meta.ManifestPut) (meta.Manifest
 	if err != nil {
 		return meta.ManifestResult{}, err
 	}
+	if err := t.checkTags(ctx, repo, p); err != nil {
+		return meta.ManifestResult{}, err
+	}
 	digests, dangling, err := t.checkParts(ctx, repo, p)
 	if err != nil {
 		return meta.ManifestResult{}, err
@@ -118,6 +121,26 @@ func (t *tx) putManifest(ctx context.Context, p meta.ManifestPut) (meta.Manifest
 		}
 	}
 	return meta.ManifestResult{Dangling: dangling}, nil
+}
+
+// checkTags finds tags that would be moved and may not be. Nobody else writes
+// between this and the end of the transaction.
+func (t *tx) checkTags(ctx context.Context, repo int64, p meta.ManifestPut) error {
+	if !p.KeepTags {
+		return nil
+	}
+	for _, tag := range p.Tags {
+		var digest string
+		err := t.get(ctx, `SELECT digest FROM tags WHERE repo_id = $1 AND name = $2`+t.s.dialect.share, args{repo, tag.String()}, &digest)
+		switch {
+		case isNotFound(err):
+		case err != nil:
+			return err
+		case digest != p.Digest.String():
+			return &meta.TagTakenError{Tag: tag}
+		}
+	}
+	return nil
 }
 
 // checkParts looks at everything that the manifest names, and returns the
