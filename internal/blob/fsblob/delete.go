@@ -16,7 +16,8 @@ import (
 // nothingKnown is what Delete knows of records: it was told that there is none.
 func nothingKnown(context.Context, blob.Key) (bool, error) { return false, nil }
 
-// Delete implements blob.Store. It needs no free space.
+// Delete implements blob.Store. It needs no free space. An adopted object stays:
+// its file is registry:2's.
 //
 // It is for unfinished objects that no record names any more. One that was
 // committed and recorded but not settled is for Recover, which asks first.
@@ -25,6 +26,9 @@ func (s *Store) Delete(ctx context.Context, key blob.Key) error {
 		if err := s.drop(ctx, key, nothingKnown); err != nil {
 			return fmt.Errorf("delete %s: %w", key, mark(err))
 		}
+		return nil
+	}
+	if _, ok := parseAdopted(key); ok {
 		return nil
 	}
 	o, err := parseFinished(key)
@@ -43,11 +47,34 @@ func (s *Store) removeFinal(o object) error {
 	if s.d.throughLink(o.hexDir()) {
 		return nil // whatever the link leads to is none of ours
 	}
+	if err := s.conceal(o); err != nil {
+		return err
+	}
 	if err := s.d.remove(o.path()); err != nil {
 		return err
 	}
 	s.d.remove(o.hexDir()) // fails as long as something is in it
 	return nil
+}
+
+// conceal takes away the name that Expose gave a finished object. It goes first,
+// so that what is left of an interrupted deletion can be found by the key.
+func (s *Store) conceal(o object) error {
+	data, err := s.d.lstat(dataPath(o.digest))
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	info, err := s.d.lstat(o.path())
+	if isMissing(err) || err == nil && !os.SameFile(info, data) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.d.remove(dataPath(o.digest))
 }
 
 // drop removes an unfinished object and those names which an interrupted Commit

@@ -33,7 +33,13 @@ func openDisk(dir string) (*disk, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openRoot(root)
+}
+
+// openRoot makes a disk of root, which it closes on an error.
+func openRoot(root *os.Root) (*disk, error) {
 	d := &disk{root: root}
+	var err error
 	if d.self, err = root.Open("."); err != nil {
 		root.Close()
 		return nil, err

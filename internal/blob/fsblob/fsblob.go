@@ -4,7 +4,8 @@
 // Unfinished objects are berth/uploads/<key>. Finished ones lie in the tree that
 // registry:2 uses, at docker/registry/v2/blobs/<algorithm>/<hh>/<hex>/<id>: the
 // digest is in the path, so that a person with sha256sum can check them. The
-// file "data" beside them is registry:2's own and is never touched here.
+// file "data" beside them is registry:2's: its own, which can be read under a key
+// that Data returns and is not deleted, or a second name of an object (Expose).
 //
 // Every step from name to file goes through an os.Root and, for a file's
 // content, never through a symbolic link.
@@ -272,14 +273,14 @@ func (s *Store) Open(ctx context.Context, key blob.Key) (blob.Reader, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	o, err := parseFinished(key)
+	name, err := keyPath(key)
 	if err != nil {
 		if key.Check() == nil {
 			return nil, fmt.Errorf("open blob %s: not finished: %w", key, fs.ErrNotExist)
 		}
 		return nil, err
 	}
-	f, info, err := s.d.open(o.path(), os.O_RDONLY)
+	f, info, err := s.d.open(name, os.O_RDONLY)
 	if err != nil {
 		return nil, fmt.Errorf("open blob %s: %w", key, mark(err))
 	}

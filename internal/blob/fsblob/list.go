@@ -46,6 +46,11 @@ func (s *Store) list(ctx context.Context, found func(blob.Object) error) error {
 	if err != nil {
 		return err
 	}
+	return s.eachDigest(ctx, func(d oci.Digest) error { return s.listDigest(ctx, d, found) })
+}
+
+// eachDigest calls found with every digest that has a directory in the tree.
+func (s *Store) eachDigest(ctx context.Context, found func(oci.Digest) error) error {
 	for _, a := range []oci.Algorithm{oci.SHA256, oci.SHA512} {
 		top := path.Join(blobsDir, string(a))
 		err := s.names(ctx, top, func(hh string) error {
@@ -57,7 +62,7 @@ func (s *Store) list(ctx context.Context, found func(blob.Object) error) error {
 				if err != nil || hex[:2] != hh {
 					return nil
 				}
-				return s.listDigest(ctx, d, found)
+				return found(d)
 			})
 		})
 		if err != nil {

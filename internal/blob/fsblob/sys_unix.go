@@ -55,6 +55,16 @@ func linkCount(f *os.File) (int, error) {
 	return int(st.Nlink), nil
 }
 
+// fileNumber returns what tells a file from others of its file system; 0 where it
+// can't be told.
+func fileNumber(info fs.FileInfo) uint64 {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0
+	}
+	return uint64(st.Ino)
+}
+
 func (d *disk) statSpace() (free, total int64, err error) {
 	var st unix.Statfs_t
 	cerr := d.conn.Control(func(fd uintptr) {

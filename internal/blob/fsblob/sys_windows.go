@@ -54,6 +54,9 @@ func linkCount(f *os.File) (int, error) {
 	return int(info.NumberOfLinks), nil
 }
 
+// fileNumber returns 0: here a FileInfo does not tell which file it is of.
+func fileNumber(fs.FileInfo) uint64 { return 0 }
+
 func (d *disk) statSpace() (free, total int64, err error) {
 	name, err := windows.UTF16PtrFromString(d.root.Name())
 	if err != nil {
