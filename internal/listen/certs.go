@@ -23,10 +23,6 @@ type CertificateOptions struct {
 	// without a port. A certificate that isn't valid for one is warned of.
 	ExpectHosts []string
 
-	// MinVersion is the oldest version spoken: tls.VersionTLS12, also when 0, or
-	// tls.VersionTLS13.
-	MinVersion uint16
-
 	// Every is how often Run looks whether the files have changed: 5 s.
 	Every time.Duration
 
@@ -63,15 +59,6 @@ func LoadCertificates(o CertificateOptions) (*Certificates, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-// TLSConfig returns the configuration of a server with these certificates.
-func (c *Certificates) TLSConfig() *tls.Config {
-	return &tls.Config{
-		MinVersion:     max(tls.VersionTLS12, c.opts.MinVersion),
-		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: c.Get,
-	}
 }
 
 // Get returns the certificate for a handshake: always the last good one.

@@ -314,7 +314,7 @@ func TestReloadDropsNothing(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
-	s := serve(t, ServerOptions{Certificates: certs}, hello)
+	s := serve(t, ServerOptions{TLS: tlsConfig(t, certs)}, hello)
 
 	ctx, stop := context.WithCancel(t.Context())
 	var load sync.WaitGroup
@@ -354,15 +354,6 @@ func TestReloadDropsNothing(t *testing.T) {
 	load.Wait()
 	if len(seen) != 10 {
 		t.Errorf("new connections saw %d different certificates, want 10", len(seen))
-	}
-}
-
-func TestMinVersion(t *testing.T) {
-	for given, want := range map[uint16]uint16{0: tls.VersionTLS12, tls.VersionTLS10: tls.VersionTLS12, tls.VersionTLS13: tls.VersionTLS13} {
-		c := &Certificates{opts: CertificateOptions{MinVersion: given}}
-		if got := c.TLSConfig().MinVersion; got != want {
-			t.Errorf("with %x: got %x, want %x", given, got, want)
-		}
 	}
 }
 

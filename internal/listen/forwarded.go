@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -17,7 +18,7 @@ type Peer struct {
 	Addr    netip.Addr // of the client; invalid if it has none (a unix socket)
 	Scheme  string     // "http" or "https"
 	Host    string     // what the client addressed; with the port, if it named one
-	Trusted bool       // the connection comes from a configured proxy
+	Trusted bool       // the connection comes from a configured proxy, or over a unix socket
 }
 
 // ProxyOptions are what NewProxies needs.
@@ -57,6 +58,7 @@ func NewProxies(o ProxyOptions) *Proxies {
 // stands further left was written by that client. Without X-Forwarded-For the
 // for= of Forwarded is read the same way, and without both X-Real-IP. A proxy
 // must therefore set or remove these headers, not pass its clients' through.
+// Whoever may open a unix socket, which its mode says, is trusted.
 //
 // The first request with such headers from a private address that is not
 // trusted is logged with the line that would make it so.
@@ -65,7 +67,7 @@ func (p *Proxies) Peer(r *http.Request) Peer {
 	if r.TLS != nil {
 		peer.Scheme = "https"
 	}
-	if !p.trusts(peer.Addr) {
+	if !p.trusts(peer.Addr) && !overSocket(r) {
 		p.hintAt(peer.Addr, r.Header)
 		return peer
 	}
@@ -135,6 +137,12 @@ func isNear(a netip.Addr) bool {
 
 func isForwarded(h http.Header) bool {
 	return h["X-Forwarded-For"] != nil || h["X-Real-Ip"] != nil || h["Forwarded"] != nil || h["X-Forwarded-Proto"] != nil
+}
+
+// overSocket reports whether r came over a unix socket.
+func overSocket(r *http.Request) bool {
+	_, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
+	return ok
 }
 
 // remoteAddr is the other end of the connection.

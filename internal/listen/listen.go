@@ -1,9 +1,11 @@
 package listen
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strings"
 )
@@ -22,6 +24,19 @@ type Address struct {
 	// ::1 on a machine without IPv6. An address that is there but can't be had,
 	// because another program holds it, stays an error.
 	Optional bool
+
+	// Mode is that of a unix socket: 0600 if 0. Who may write to a socket may
+	// connect to it.
+	Mode fs.FileMode
+}
+
+// ParseAddress reads an address as people write it: "host:port", or "unix:" and
+// the path of a socket.
+func ParseAddress(s string) Address {
+	if path, ok := strings.CutPrefix(s, "unix:"); ok {
+		return Address{Network: "unix", Host: path}
+	}
+	return Address{Network: "tcp", Host: s}
 }
 
 // ListenOptions are what Listen needs.
@@ -37,7 +52,7 @@ type ListenOptions struct {
 // others are closed again. The error says what to do about it; errors.As finds
 // an *AddressError in it.
 //
-// A unix socket is made with mode 0600. One that was left behind is replaced
+// A unix socket is made with its mode. One that was left behind is replaced
 // only if nobody answers on it. Closing the listener removes it.
 func Listen(ctx context.Context, o ListenOptions) ([]net.Listener, error) {
 	var ls []net.Listener
@@ -85,7 +100,7 @@ func listenOne(ctx context.Context, a Address) (net.Listener, error) {
 		var lc net.ListenConfig
 		return lc.Listen(ctx, "tcp", a.Host)
 	case "unix":
-		return listenUnix(ctx, a.Host)
+		return listenUnix(ctx, a.Host, cmp.Or(a.Mode, 0o600))
 	default:
 		return nil, fmt.Errorf("unknown network %q: use tcp or unix", a.Network)
 	}

@@ -13,7 +13,7 @@ import (
 // server's first frame, SETTINGS (RFC 9113, sections 4.1 and 6.5).
 func TestStreams(t *testing.T) {
 	certs, tc := selfSigned(t)
-	s := serve(t, ServerOptions{Certificates: certs}, hello)
+	s := serve(t, ServerOptions{TLS: tlsConfig(t, certs)}, hello)
 	tc = tc.Clone()
 	tc.NextProtos = []string{"h2"}
 	c, err := tls.Dial("tcp", s.addr, tc)

@@ -3,11 +3,13 @@ package listen
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -15,8 +17,16 @@ import (
 // ServerOptions are the limits of a Server. The zero value of each field means
 // the default that its comment names.
 type ServerOptions struct {
-	// Certificates turn on TLS for the tcp listeners; nil means plain http.
-	Certificates *Certificates
+	// TLS turns on TLS for the tcp listeners, as NewTLSConfig makes it; nil means
+	// plain http. A unix socket is plain in any case.
+	TLS *tls.Config
+
+	// HTTP1 leaves HTTP/2 out.
+	HTTP1 bool
+
+	// H2C speaks HTTP/2 without TLS to who begins with it, as a proxy does that
+	// was told to.
+	H2C bool
 
 	// Log gets what net/http reports, at debug, and trouble with accepting
 	// connections, at warn. Nil discards.
@@ -91,7 +101,8 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(true)
+	protocols.SetHTTP2(!o.HTTP1)
+	protocols.SetUnencryptedHTTP2(o.H2C)
 	s.http = &http.Server{
 		Handler:                      s.paced(h),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is the handler's to answer
@@ -106,8 +117,11 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 			SendPingTimeout:      60 * time.Second, // finds peers that are gone without a word
 		},
 	}
-	if o.Certificates != nil {
-		s.http.TLSConfig = o.Certificates.TLSConfig()
+	if o.TLS != nil {
+		s.http.TLSConfig = o.TLS.Clone()
+		if !slices.Contains(o.TLS.NextProtos, "h2") {
+			protocols.SetHTTP2(false)
+		}
 	}
 	return s
 }
@@ -150,7 +164,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 
 // serve serves one listener until the server is closed.
 func (s *Server) serve(l net.Listener) error {
-	secure := s.opts.Certificates != nil && l.Addr().Network() != "unix"
+	secure := s.opts.TLS != nil && l.Addr().Network() != "unix"
 	w := &listener{Listener: l, closed: make(chan struct{}), limit: s.limit, pace: s.write, log: s.opts.Log, expect: plainHTTP}
 	var err error
 	if secure {

@@ -66,6 +66,16 @@ func selfSigned(t *testing.T) (*Certificates, *tls.Config) {
 	return c, &tls.Config{RootCAs: pool}
 }
 
+// tlsConfig is the configuration of a server with c.
+func tlsConfig(t *testing.T, c *Certificates) *tls.Config {
+	t.Helper()
+	config, err := NewTLSConfig(TLSOptions{Certificate: c.Get})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
 // client returns an HTTP client that speaks HTTP/2 where the server does.
 func client(t *testing.T, tc *tls.Config) *http.Client {
 	t.Helper()
@@ -105,7 +115,7 @@ func hello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "h
 func TestServeProtocols(t *testing.T) {
 	certs, tc := selfSigned(t)
 	echo := func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }
-	secure := serve(t, ServerOptions{Certificates: certs}, echo)
+	secure := serve(t, ServerOptions{TLS: tlsConfig(t, certs)}, echo)
 	plain := serve(t, ServerOptions{}, echo)
 
 	old := tc.Clone()
@@ -159,7 +169,7 @@ func TestTLSHelloOnPlainPort(t *testing.T) {
 
 func TestPlainOnTLSPort(t *testing.T) {
 	certs, _ := selfSigned(t)
-	s := serve(t, ServerOptions{Certificates: certs}, hello)
+	s := serve(t, ServerOptions{TLS: tlsConfig(t, certs)}, hello)
 	got := talk(t, s.addr, "GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
 	wantAll(t, got, "HTTP/1.0 400 ", "application/json", "https://")
 }
@@ -236,7 +246,7 @@ func TestLimitsOfBodies(t *testing.T) {
 	certs, tc := selfSigned(t)
 	limits := ServerOptions{BodyStall: 500 * time.Millisecond, BodyRate: 1000}
 	plain := serve(t, limits, readBody)
-	limits.Certificates = certs
+	limits.TLS = tlsConfig(t, certs)
 	secure := serve(t, limits, readBody)
 
 	tests := []struct {
@@ -315,7 +325,7 @@ func TestHandlerMayTakeItsTime(t *testing.T) {
 		_, _ = w.Write(b)
 	}
 	plain := serve(t, limits, think)
-	limits.Certificates = certs
+	limits.TLS = tlsConfig(t, certs)
 	secure := serve(t, limits, think)
 	for _, url := range []string{"http://" + plain.addr, "https://" + secure.addr} {
 		for _, method := range []string{http.MethodPost, http.MethodGet} {
@@ -354,7 +364,7 @@ func TestSlowReadersAreCut(t *testing.T) {
 	// A stream may stand still 20 times as long as a connection.
 	limits := ServerOptions{WriteStall: 20 * time.Millisecond}
 	plain := serve(t, limits, pour(failed))
-	limits.Certificates = certs
+	limits.TLS = tlsConfig(t, certs)
 	secure := serve(t, limits, pour(failed))
 
 	for _, url := range []string{"http://" + plain.addr, "https://" + secure.addr} {
@@ -472,7 +482,7 @@ func TestServeUnixSocket(t *testing.T) {
 	// TLS is for tcp: the socket's file mode protects it.
 	certs, _ := selfSigned(t)
 	go func() {
-		done <- NewServer(ServerOptions{Certificates: certs}, http.HandlerFunc(hello)).Serve(ctx, l)
+		done <- NewServer(ServerOptions{TLS: tlsConfig(t, certs)}, http.HandlerFunc(hello)).Serve(ctx, l)
 	}()
 	var d net.Dialer
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -14,7 +14,7 @@ import (
 // then goes on, and looks at the order of things.
 func TestShutdownFinishesTransfers(t *testing.T) {
 	certs, tc := selfSigned(t)
-	for _, o := range []ServerOptions{{}, {Certificates: certs}} {
+	for _, o := range []ServerOptions{{}, {TLS: tlsConfig(t, certs)}} {
 		goOn, before := make(chan struct{}), make(chan struct{})
 		o.ShutdownGrace = 20 * time.Second
 		o.Settle = 50 * time.Millisecond
@@ -32,7 +32,7 @@ func TestShutdownFinishesTransfers(t *testing.T) {
 			_, _ = io.WriteString(w, "second")
 		})
 		url := "http://" + s.addr
-		if o.Certificates != nil {
+		if o.TLS != nil {
 			url = "https://" + s.addr
 		}
 		resp, err := client(t, tc).Get(url)

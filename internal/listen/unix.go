@@ -31,12 +31,12 @@ func maxSocketPath() int {
 	return 103
 }
 
-// listenUnix makes the socket at path with mode 0600.
+// listenUnix makes the socket at path with the mode.
 //
-// On Linux the mode is set on the socket before it gets its name, so that there
-// is no moment at which others could connect. Elsewhere it is set right after:
+// On Linux it is 0600 before it gets its name, so that there is no moment at
+// which others than those of mode could connect. Elsewhere it is set right after:
 // put the socket into a directory that only its owner may enter.
-func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+func listenUnix(ctx context.Context, path string, mode fs.FileMode) (net.Listener, error) {
 	if len(path) > maxSocketPath() {
 		return nil, ErrSocketPathTooLong
 	}
@@ -50,7 +50,7 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	if err := os.Chmod(path, mode); err != nil {
 		return nil, errors.Join(fmt.Errorf("protect socket %s: %w", path, err), l.Close())
 	}
 	return l, nil
