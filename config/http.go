@@ -10,7 +10,8 @@ type HTTP struct {
 	// Listen is the list of addresses to listen on, each `host:port`. A port
 	// alone, `:5000`, means every network this machine has; IPv6 addresses
 	// stand in brackets, `[::1]:5000`. `unix:/run/berth/berth.sock` is a socket
-	// for a proxy on the same machine.
+	// for a proxy on the same machine: its user and its group may connect to it
+	// (mode 0660), and what they forward is believed as from `trusted_proxies`.
 	//
 	// Without log-in the default is this machine alone, since everybody who
 	// reaches the registry may push to it and delete from it. With log-in it is
@@ -21,7 +22,7 @@ type HTTP struct {
 	// ExternalURL is the address under which clients reach this registry, such
 	// as `https://registry.example.com`. Set it if a proxy stands in between and
 	// `auth.anonymous` is `pull`: clients are then told where to get tokens, by
-	// a whole URL. Locations in answers are relative and work behind any proxy.
+	// a whole URL. It may end in `prefix`.
 	ExternalURL string `yaml:"external_url"`
 
 	// TrustedProxies is the list of addresses (`10.0.0.7`) or networks
@@ -31,7 +32,8 @@ type HTTP struct {
 	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
 
 	// Prefix is the path below which everything is served, such as `/registry`,
-	// for a proxy that passes that part of the path on. Empty is the root.
+	// for a proxy that passes that part of the path on. Empty is the root, where
+	// docker looks for a registry. `/`, `/healthz` and `/readyz` stay as well.
 	Prefix string `yaml:"prefix"`
 
 	// Locations is the form of the addresses in answers: `relative`, which works
@@ -40,7 +42,9 @@ type HTTP struct {
 	Locations Locations `yaml:"locations"`
 
 	// Headers is a map of headers that are added to every answer, each with a
-	// list of values: `{Strict-Transport-Security: [max-age=31536000]}`.
+	// list of values: `{Strict-Transport-Security: [max-age=31536000]}`. They
+	// take the place of Berth's own of the same name. Pages of the sites in
+	// `Access-Control-Allow-Origin` may then use the registry from a browser.
 	Headers map[string][]string `yaml:"headers"`
 
 	// HTTP2 says whether HTTP/2 is offered to clients that use TLS.
@@ -75,7 +79,8 @@ type TLS struct {
 	Minimum TLSVersion `yaml:"minimum"`
 
 	// Ciphers is the list of cipher suites for TLS 1.2, by their IANA names.
-	// Empty leaves the choice to Berth, which is the safer one.
+	// Empty leaves the choice to Berth, which is the safer one. Those of TLS 1.3
+	// are always on.
 	Ciphers []string `yaml:"ciphers"`
 
 	// ClientAuth is what is asked of clients' certificates: `none`, `request` (one

@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -23,13 +22,14 @@ func (c Config) problems() []Problem {
 	k.data(c)
 	k.http(c.HTTP)
 	k.tls(c.HTTP.TLS)
+	k.acme(c)
 	k.auth(c.Auth)
+	k.token(c.Auth.Token)
 	k.limits(c)
 	k.times(c)
 	oneOf(&k, "manifests.missing", c.Manifests.Missing, MissingAccept, MissingRefuse)
 	oneOf(&k, "log.level", c.Log.Level, LogDebug, LogInfo, LogWarn, LogError)
 	oneOf(&k, "log.format", c.Log.Format, LogText, LogJSON)
-	oneOf(&k, "http.locations", c.HTTP.Locations, LocationsRelative, LocationsAbsolute)
 	oneOf(&k, "registry2.shadow", c.Registry2.Shadow, ShadowAuto, ShadowOn, ShadowOff)
 	k.metrics(c)
 	k.access(c)
@@ -105,56 +105,6 @@ func (k *checker) data(c Config) {
 	if strings.TrimSpace(c.Data) == "" {
 		k.add("data", "is empty: name the directory to keep everything in")
 	}
-}
-
-func (k *checker) http(h HTTP) {
-	for i, address := range h.Listen {
-		path := element("http.listen", i)
-		if text := badAddress(address, ""); text != "" {
-			k.add(path, "%s", text)
-			continue
-		}
-		if first := slices.Index(h.Listen, address); first < i && !anyPort(address) {
-			k.add(path, "%q is the same as %s: remove one", address, element("http.listen", first))
-		}
-	}
-	if h.ExternalURL != "" {
-		k.externalURL(h.ExternalURL)
-	}
-	for i, p := range h.TrustedProxies {
-		if !p.IsValid() {
-			k.add(element("http.trusted_proxies", i), "is no network: write one such as 10.0.0.0/8")
-		}
-	}
-}
-
-// externalURL checks the URL. What is wrong is told without repeating it, since
-// it may hold a password.
-func (k *checker) externalURL(text string) {
-	const path = "http.external_url"
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		k.add(path, "is no URL: write one such as https://registry.example.com")
-	case u.User != nil:
-		k.add(path, "holds a user or a password, which everybody would see: remove them")
-	case u.Path != "" && u.Path != "/":
-		k.add(path, "has the path %q: docker finds a registry only at the root of a host, so write %s://%s", u.Path, u.Scheme, u.Host)
-	case u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#"):
-		k.add(path, "has a query or a fragment: write %s://%s", u.Scheme, u.Host)
-	}
-}
-
-func (k *checker) tls(t TLS) {
-	const certificate, key = "http.tls.certificate", "http.tls.key"
-	switch {
-	case t.Certificate != "" && t.Key == "":
-		k.cross(certificate, []string{key}, "has no key: set %s to the file with the certificate's private key", key)
-	case t.Certificate == "" && t.Key != "":
-		k.cross(key, []string{certificate}, "has no certificate: set %s to the file with the certificate", certificate)
-	}
-	oneOf(k, "http.tls.minimum", t.Minimum, TLS12, TLS13)
-	oneOf(k, "http.tls.client_auth", t.ClientAuth, ClientAuthNone, ClientAuthRequest, ClientAuthRequire, ClientAuthVerify, ClientAuthRequireAndVerify)
 }
 
 func (k *checker) auth(a Auth) {

@@ -36,7 +36,7 @@ func TestValidate(t *testing.T) {
 		{"a grace without end", func(c *Config) { c.HTTP.ShutdownGrace = 25 * time.Hour }, "http.shutdown_grace: 25h is out of bounds"},
 		{"a certificate alone", func(c *Config) { c.HTTP.TLS.Certificate = "c.pem" }, "http.tls.certificate: has no key"},
 		{"a key alone", func(c *Config) { c.HTTP.TLS.Key = "k.pem" }, "http.tls.key: has no certificate"},
-		{"an old TLS", func(c *Config) { c.HTTP.TLS.Minimum = "1.1" }, `http.tls.minimum: "1.1" is none of its values: write 1.2 or 1.3`},
+		{"an old TLS", func(c *Config) { c.HTTP.TLS.Minimum = "1.1" }, `http.tls.minimum: TLS 1.1 is broken`},
 		{"an anonymous push", func(c *Config) { c.Auth.Anonymous = "push" }, `auth.anonymous: "push" is none of its values: write none or pull`},
 		{"pull without log-in", func(c *Config) { c.Auth.Anonymous = AnonymousPull }, "auth.anonymous: is pull, but no log-in is configured"},
 		{"no realm", func(c *Config) { c.Auth.Realm = "" }, "auth.realm: is empty"},
@@ -77,6 +77,58 @@ func TestValidate(t *testing.T) {
 		{"a status", func(c *Config) {
 			c.Health.HTTP = []HTTPCheck{{URL: "http://a", Timeout: 1e9, Interval: 1e9, Threshold: 1}}
 		}, "health.http[0].status: 0 is out of bounds"},
+		{"a socket without a path", listenOn("unix:"), "http.listen[0]: names no socket"},
+		{"a socket that is a folder", listenOn("unix:/run/"), "http.listen[0]: names no socket"},
+		{"a socket as a URL", listenOn("unix:///run/berth.sock"), "http.listen[0]: a socket is written with one colon"},
+		{"a socket beside the way", listenOn("unix:/run/../berth.sock"), "http.listen[0]: has a path that is not clean: write unix:/berth.sock"},
+		{"a socket twice", listenOn("unix:/a", "unix:/a"), `http.listen[1]: "unix:/a" is the same`},
+		{"a prefix that is the root", prefixed("/"), "http.prefix: is the root"},
+		{"a prefix without its slash", prefixed("registry"), "http.prefix: does not begin with a slash"},
+		{"a prefix with a slash too many", prefixed("/registry/"), "http.prefix: ends in a slash: write /registry"},
+		{"a prefix that is not clean", prefixed("/a//b"), "http.prefix: is no clean path: write /a/b"},
+		{"a prefix that climbs", prefixed("/a/../b"), "http.prefix: is no clean path: write /b"},
+		{"a prefix with an escape", prefixed("/a%2fb"), "http.prefix: holds something else"},
+		{"a prefix with a query", prefixed("/a?b"), "http.prefix: holds something else"},
+		{"a prefix with a colon", prefixed("/a:b"), "http.prefix: holds something else"},
+		{"a prefix that is not ASCII", prefixed("/ä"), "http.prefix: holds something else"},
+		{"a prefix and another path", func(c *Config) { c.HTTP.Prefix, c.HTTP.ExternalURL = "/a", "https://example.com/b" }, `http.external_url: has the path "/b" and http.prefix is "/a"`},
+		{"a header without a name", header("", "x"), `http.headers: "" is no name`},
+		{"a header with a colon", header("A:", "x"), `http.headers: "A:" is no name`},
+		{"a header that frames", header("content-length", "1"), `http.headers: "content-length" is for the registry to write`},
+		{"a header with a line break", header("A", "x\r\nB: y"), `http.headers: the value of "A" holds a control character`},
+		{"a certificate and ACME", func(c *Config) {
+			c.HTTP.TLS.Certificate, c.HTTP.TLS.Key, c.HTTP.TLS.ACME.Hosts = "c", "k", []string{"a.example"}
+		}, "http.tls.certificate: is set and so is http.tls.acme.hosts"},
+		{"a cipher", func(c *Config) { c.HTTP.TLS.Ciphers = []string{"AES128-SHA"} }, "http.tls.ciphers[0]: is no cipher suite: write TLS_"},
+		{"a weak cipher", func(c *Config) { c.HTTP.TLS.Ciphers = []string{"TLS_RSA_WITH_RC4_128_SHA"} }, "http.tls.ciphers[0]: TLS_RSA_WITH_RC4_128_SHA is weak"},
+		{"clients without an authority", func(c *Config) { withTLS(c); c.HTTP.TLS.ClientAuth = ClientAuthVerify }, "http.tls.client_auth: is verify, but http.tls.client_ca is empty"},
+		{"an authority for nothing", func(c *Config) { withTLS(c); c.HTTP.TLS.ClientCA = []string{"ca.pem"} }, "http.tls.client_ca: is set, but http.tls.client_auth is none"},
+		{"an authority without a name", func(c *Config) {
+			withTLS(c)
+			c.HTTP.TLS.ClientAuth, c.HTTP.TLS.ClientCA = ClientAuthVerify, []string{""}
+		}, "http.tls.client_ca[0]: is empty"},
+		{"client certificates without TLS", func(c *Config) { c.HTTP.TLS.ClientAuth = ClientAuthRequest }, "http.tls.client_auth: is request, but there is no TLS"},
+		{"ACME for nobody", func(c *Config) { c.HTTP.TLS.ACME.Email = "a@b.example" }, "http.tls.acme.hosts: is empty"},
+		{"ACME for a wildcard", acme("*.example.com"), "http.tls.acme.hosts[0]: is a wildcard"},
+		{"ACME for an address", acme("192.0.2.1"), "http.tls.acme.hosts[0]: is an address"},
+		{"ACME for an IPv6 address", acme("::1"), "http.tls.acme.hosts[0]: is an address"},
+		{"ACME for a port", acme("a.example:443"), "http.tls.acme.hosts[0]: is no name of a host"},
+		{"ACME for a URL", acme("https://a.example"), "http.tls.acme.hosts[0]: is no name of a host"},
+		{"ACME for nothing", acme(""), "http.tls.acme.hosts[0]: is no name of a host"},
+		{"ACME in capitals", acme("A.example"), "http.tls.acme.hosts[0]: has upper case letters: write a.example"},
+		{"ACME by http", func(c *Config) { acme("a.example")(c); c.HTTP.TLS.ACME.Directory = "http://acme.example" }, "http.tls.acme.directory: is no https address"},
+		{"ACME mail", func(c *Config) { acme("a.example")(c); c.HTTP.TLS.ACME.Email = "mailto:a@b" }, "http.tls.acme.email: is no address of mail"},
+		{"half a binding", func(c *Config) { acme("a.example")(c); c.HTTP.TLS.ACME.EABID = "kid" }, "http.tls.acme.eab_id: and http.tls.acme.eab_key belong together"},
+		{"challenges nowhere", func(c *Config) { acme("a.example")(c); c.HTTP.TLS.ACME.Listen = "80" }, `http.tls.acme.listen: "80" has no colon`},
+		{"challenges on the registry's port", func(c *Config) { acme("a.example")(c); c.HTTP.TLS.ACME.Listen = ":5000" }, `http.tls.acme.listen: ":5000" is taken by http.listen`},
+		{"a token server without a realm", func(c *Config) { tokens(c); c.Auth.Token.Realm = "auth.example.com" }, "auth.token.realm: is no URL"},
+		{"a realm with a password", func(c *Config) { tokens(c); c.Auth.Token.Realm = "https://a:b@c/" }, "auth.token.realm: holds a user"},
+		{"a token server that is half set", func(c *Config) { c.Auth.Token.Issuer = "x" }, "auth.token.realm: is empty"},
+		{"no service", func(c *Config) { tokens(c); c.Auth.Token.Service = " " }, "auth.token.service: is empty"},
+		{"no issuer", func(c *Config) { tokens(c); c.Auth.Token.Issuer = "" }, "auth.token.issuer: is empty"},
+		{"no keys", func(c *Config) { tokens(c); c.Auth.Token.RootCertBundle = "" }, "auth.token.root_cert_bundle: is empty"},
+		{"a shared secret", func(c *Config) { tokens(c); c.Auth.Token.Algorithms = []string{"HS256"} }, `auth.token.algorithms[0]: "HS256" signs with a shared secret`},
+		{"an algorithm", func(c *Config) { tokens(c); c.Auth.Token.Algorithms = []string{"none"} }, `auth.token.algorithms[0]: "none" is no algorithm`},
 		{"metrics nowhere", func(c *Config) { c.Metrics.Listen = "9090" }, `metrics.listen: "9090" has no colon: write "127.0.0.1:9090"`},
 		{"metrics everywhere", func(c *Config) { c.Metrics.Listen = ":9090" }, `metrics.listen: ":9090" has no host`},
 		{"metrics on the registry's own port", func(c *Config) { c.Metrics.Listen = "127.0.0.1:5000" }, `metrics.listen: "127.0.0.1:5000" is taken`},
@@ -100,6 +152,21 @@ func TestValidate(t *testing.T) {
 	if err := Default().Derive().Validate(); err != nil {
 		t.Errorf("the derived defaults: %v", err)
 	}
+}
+
+// listenOn, prefixed, header and acme return what sets one thing; withTLS and
+// tokens set what others build on.
+func listenOn(list ...string) func(*Config) { return func(c *Config) { c.HTTP.Listen = list } }
+func prefixed(s string) func(*Config)       { return func(c *Config) { c.HTTP.Prefix = s } }
+func acme(host string) func(*Config) {
+	return func(c *Config) { c.HTTP.TLS.ACME.Hosts = []string{host} }
+}
+func header(name, value string) func(*Config) {
+	return func(c *Config) { c.HTTP.Headers = map[string][]string{name: {value}} }
+}
+func withTLS(c *Config) { c.HTTP.TLS.Certificate, c.HTTP.TLS.Key = "c.pem", "k.pem" }
+func tokens(c *Config) {
+	c.Auth.Token = Token{Realm: "https://auth.example.com/token", Service: "s", Issuer: "i", RootCertBundle: "b.pem"}
 }
 
 func TestAddresses(t *testing.T) {

@@ -29,9 +29,12 @@ func (c Config) Warnings() []string {
 }
 
 // reachable returns the first address that other machines can reach, or
-// nothing.
+// nothing. They can't reach a socket.
 func (c Config) reachable() string {
 	i := slices.IndexFunc(c.HTTP.Listen, func(address string) bool {
+		if _, socket := socketPath(address); socket {
+			return false
+		}
 		host, _, err := net.SplitHostPort(address)
 		return err == nil && !loopback(host)
 	})

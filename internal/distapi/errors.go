@@ -105,7 +105,7 @@ func (h *Handler) explain(r *http.Request, c *call, err error) problem {
 	if e, ok := errors.AsType[*registry.RangeError](err); ok {
 		p := problem{status: http.StatusRequestedRangeNotSatisfiable, error: oci.Error{Code: oci.RangeInvalid,
 			Message: "the upload is at byte " + strconv.FormatInt(e.Size, 10) + ": go on from there"}}
-		p.headers = h.uploadHeaders(c.route.Repo, e.ID, e.Size)
+		p.headers = h.uploadHeaders(r, c.route.Repo, e.ID, e.Size)
 		return p
 	}
 	if e, ok := errors.AsType[*statusError](err); ok {

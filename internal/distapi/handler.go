@@ -54,17 +54,42 @@ type Handler struct {
 
 	Realm       string // what Basic challenges call the registry
 	MaxManifest int64  // bytes; 0 means the constant
-	ExternalURL string // where clients find the registry, without a slash at its end; empty makes Locations relative
+
+	// ExternalURL is where clients find the registry, Prefix included and without
+	// a slash at its end. Where it is empty and a whole URL is needed, it is made
+	// of what the request says.
+	ExternalURL string
+
+	// Prefix is what clients write between the host and /v2/, as the requests
+	// that come here don't; it begins with a slash and ends without one.
+	Prefix string
+
+	// Locations is the form of the addresses in answers.
+	Locations Form
 
 	// Peer returns where a request came from and where its client thinks it went.
 	// nil means that of the connection and the Host header.
 	Peer func(*http.Request) Peer
+
+	// CrossSite reports whether pages of the site that sent a request, which is
+	// another one, may use the registry. nil means that none may.
+	CrossSite func(*http.Request) bool
 
 	// Observe, if it is set, is told of every request before its answer ends.
 	Observe func(*http.Request, Outcome)
 
 	Log *slog.Logger
 }
+
+// A Form is how an address is written in an answer.
+type Form uint8
+
+// The forms. A relative address needs no knowledge of the proxies in between, so
+// nobody can forge it.
+const (
+	Relative Form = iota
+	Absolute
+)
 
 // A Peer is the client of a request, as far as it can be believed.
 type Peer struct {
@@ -139,7 +164,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve is the one way that every request takes: understood first, then
 // someone's, then allowed, then done.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
-	if r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+	if r.Header.Get("Sec-Fetch-Site") == "cross-site" && (h.CrossSite == nil || !h.CrossSite(r)) {
 		return refuse(http.StatusForbidden, oci.Denied, "pages of other sites may not use the registry")
 	}
 	var err error
@@ -192,6 +217,23 @@ func (h *Handler) peer(r *http.Request) Peer {
 	return p
 }
 
-// location returns the address of rt as clients are told it. Relative ones need
-// no knowledge of proxies in between, so nobody can forge them.
-func (h *Handler) location(rt route.Route) string { return h.ExternalURL + rt.String() }
+// location returns the address of rt as clients are told it.
+func (h *Handler) location(r *http.Request, rt route.Route) string {
+	if h.Locations == Absolute {
+		if base, ok := h.base(r); ok {
+			return base + rt.String()
+		}
+	}
+	return h.Prefix + rt.String()
+}
+
+// base returns the whole URL below which clients find the API. There is none
+// where none is configured and the request says nothing that could be part of
+// one.
+func (h *Handler) base(r *http.Request) (string, bool) {
+	if h.ExternalURL != "" {
+		return h.ExternalURL, true
+	}
+	p := h.peer(r)
+	return p.Scheme + "://" + p.Host + h.Prefix, validHost(p.Host)
+}

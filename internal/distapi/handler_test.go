@@ -307,24 +307,60 @@ func TestExpiredToken(t *testing.T) {
 	expect(401, alice, "PATCH", resp.Header.Get("Location"), "x")
 }
 
-func TestExternalURL(t *testing.T) {
-	b := newBench(t, "anonymous")
-	b.ExternalURL = "https://registry.example/prefix"
-	b.Peer = func(*http.Request) Peer { return Peer{Scheme: "http", Host: "evil.example"} }
+// TestNamedAddresses holds how answers name addresses: relative unless told
+// otherwise, and never by a Host that could break out of the header.
+func TestNamedAddresses(t *testing.T) {
 	alice := http.Header{"Authorization": {"Basic YWxpY2U6c2VjcmV0"}}
-	resp, _ := b.send(t, "POST", "/v2/app/blobs/uploads/", alice, nil)
-	if got, want := resp.Header.Get("Location"), "https://registry.example/prefix/v2/app/blobs/uploads/upload-1"; got != want {
-		t.Errorf("got Location %q, want %q", got, want)
+	proxy, evil := Peer{Scheme: "https", Host: "proxy.example"}, Peer{Scheme: "http", Host: `evil"`}
+	const external = "https://registry.example/prefix"
+	tests := []struct {
+		name             string
+		external, prefix string
+		form             Form
+		peer             Peer
+		location, realm  string // what stands before /v2/
+	}{
+		{"as it comes", "", "", Relative, proxy, "", "https://proxy.example"},
+		{"below a prefix", "", "/prefix", Relative, proxy, "/prefix", "https://proxy.example/prefix"},
+		{"known from outside", external, "/prefix", Relative, evil, "/prefix", external},
+		{"absolute", "", "/prefix", Absolute, proxy, "https://proxy.example/prefix", "https://proxy.example/prefix"},
+		{"absolute and known", external, "/prefix", Absolute, evil, external, external},
+		{"absolute, but of nothing", "", "/prefix", Absolute, evil, "/prefix", ""},
 	}
-	resp, _ = b.send(t, "GET", "/v2/", nil, nil)
-	if got, want := resp.Header.Get("Www-Authenticate"), `Bearer realm="https://registry.example/prefix/v2/token",service="berth"`; got != want {
-		t.Errorf("got %s, want %s", got, want)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, "anonymous")
+			b.ExternalURL, b.Prefix, b.Locations = tt.external, tt.prefix, tt.form
+			b.Peer = func(*http.Request) Peer { return tt.peer }
+			resp, _ := b.send(t, "POST", "/v2/app/blobs/uploads/", alice, nil)
+			if got, want := resp.Header.Get("Location"), tt.location+"/v2/app/blobs/uploads/upload-1"; got != want {
+				t.Errorf("got Location %q, want %q", got, want)
+			}
+			want := `Bearer realm="` + tt.realm + `/v2/token",service="berth"`
+			if tt.realm == "" {
+				want = "Basic realm=" + quoted(b.Realm)
+			}
+			resp, _ = b.send(t, "GET", "/v2/", nil, nil)
+			if got := resp.Header.Get("Www-Authenticate"); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
 	}
-	b.ExternalURL = ""
-	b.Peer = func(*http.Request) Peer { return Peer{Scheme: "https", Host: "proxy.example"} }
-	resp, _ = b.send(t, "GET", "/v2/", nil, nil)
-	if got, want := resp.Header.Get("Www-Authenticate"), `Bearer realm="https://proxy.example/v2/token",service="berth"`; got != want {
-		t.Errorf("got %s, want %s", got, want)
+}
+
+func TestCrossSite(t *testing.T) {
+	b := newBench(t, "open")
+	page := http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://ui.example"}}
+	if resp, _ := b.send(t, "GET", "/v2/", page, nil); resp.StatusCode != http.StatusForbidden {
+		t.Errorf("a page of another site: got %d, want 403", resp.StatusCode)
+	}
+	b.CrossSite = func(r *http.Request) bool { return r.Header.Get("Origin") == "https://ui.example" }
+	if resp, _ := b.send(t, "GET", "/v2/", page, nil); resp.StatusCode != http.StatusOK {
+		t.Errorf("a page that is let in: got %d, want 200", resp.StatusCode)
+	}
+	page.Set("Origin", "https://other.example")
+	if resp, _ := b.send(t, "GET", "/v2/", page, nil); resp.StatusCode != http.StatusForbidden {
+		t.Errorf("a page that isn't: got %d, want 403", resp.StatusCode)
 	}
 }
 

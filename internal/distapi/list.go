@@ -20,11 +20,11 @@ const (
 	indexAround = 256     // bytes of an index besides its entries
 )
 
-// link tells where the list goes on (RFC 8288). Its address is relative, and
+// link tells where the list goes on (RFC 8288). Its address is always relative, and
 // escaped: what stands in it came from clients.
 func (h *Handler) link(w http.ResponseWriter, rt route.Route, n int, next string) {
 	rt.Page = route.Page{N: n, Last: next}
-	w.Header().Set("Link", "<"+h.location(rt)+`>; rel="next"`)
+	w.Header().Set("Link", "<"+h.Prefix+rt.String()+`>; rel="next"`)
 }
 
 func beginList(w http.ResponseWriter, mediaType string) {

@@ -220,13 +220,8 @@ func (e *challengeError) Error() string { return "token: " + e.problem }
 // challenge returns the WWW-Authenticate header that says what e does. Without
 // a problem no token came.
 func (h *Handler) challenge(r *http.Request, e *challengeError) string {
-	base := h.ExternalURL
-	if base == "" {
-		if p := h.peer(r); validHost(p.Host) {
-			base = p.Scheme + "://" + p.Host
-		}
-	}
-	if h.Tokens == nil || base == "" || isToken(e.kind) {
+	base, ok := h.base(r)
+	if h.Tokens == nil || !ok || isToken(e.kind) {
 		return "Basic realm=" + quoted(h.Realm)
 	}
 	text := "Bearer realm=" + quoted(base+route.Route{Kind: route.TokenGet}.String()) + ",service=" + quoted(token.Service)

@@ -21,7 +21,7 @@ func (h *Handler) uploadStart(w http.ResponseWriter, r *http.Request, c *call) e
 	if !rt.Mount.IsZero() {
 		err := h.mount(r, c)
 		if err == nil {
-			h.created(w, blobRoute(rt.Repo, rt.Mount), rt.Mount)
+			h.created(w, r, blobRoute(rt.Repo, rt.Mount), rt.Mount)
 			return nil
 		}
 		if code := oci.CodeOf(err); code != oci.BlobUnknown && code != oci.NameUnknown {
@@ -35,7 +35,7 @@ func (h *Handler) uploadStart(w http.ResponseWriter, r *http.Request, c *call) e
 	if !rt.Digest.IsZero() && (r.ContentLength != 0 || isEmpty(rt.Digest)) {
 		return h.uploadWhole(w, r, c, up)
 	}
-	h.uploadHere(w, c, up)
+	h.uploadHere(w, r, c, up)
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }
@@ -83,7 +83,7 @@ func (h *Handler) uploadWhole(w http.ResponseWriter, r *http.Request, c *call, u
 	if err != nil {
 		return errors.Join(err, ignoreUnknown(up.Cancel(context.WithoutCancel(r.Context()))))
 	}
-	h.created(w, blobRoute(c.route.Repo, c.route.Digest), c.route.Digest)
+	h.created(w, r, blobRoute(c.route.Repo, c.route.Digest), c.route.Digest)
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (h *Handler) uploadAppend(w http.ResponseWriter, r *http.Request, c *call) 
 	if err := h.receive(w, r, up, offset); err != nil {
 		return err
 	}
-	h.uploadHere(w, c, up)
+	h.uploadHere(w, r, c, up)
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }
@@ -131,7 +131,7 @@ func (h *Handler) uploadFinish(w http.ResponseWriter, r *http.Request, c *call) 
 	if err := up.Commit(r.Context(), c.route.Digest); err != nil {
 		return err
 	}
-	h.created(w, blobRoute(c.route.Repo, c.route.Digest), c.route.Digest)
+	h.created(w, r, blobRoute(c.route.Repo, c.route.Digest), c.route.Digest)
 	return nil
 }
 
@@ -141,7 +141,7 @@ func (h *Handler) uploadStatus(w http.ResponseWriter, r *http.Request, c *call) 
 	if err != nil {
 		return err
 	}
-	h.uploadHere(w, c, up)
+	h.uploadHere(w, r, c, up)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -161,8 +161,8 @@ func (h *Handler) uploadCancel(w http.ResponseWriter, r *http.Request, c *call) 
 }
 
 // uploadHere tells where up is and how far it has come.
-func (h *Handler) uploadHere(w http.ResponseWriter, c *call, up registry.Upload) {
-	for _, kv := range h.uploadHeaders(c.route.Repo, up.ID(), up.Size()) {
+func (h *Handler) uploadHere(w http.ResponseWriter, r *http.Request, c *call, up registry.Upload) {
+	for _, kv := range h.uploadHeaders(r, c.route.Repo, up.ID(), up.Size()) {
 		w.Header().Set(kv[0], kv[1])
 	}
 }
@@ -170,9 +170,9 @@ func (h *Handler) uploadHere(w http.ResponseWriter, c *call, up registry.Upload)
 // uploadHeaders returns the headers about an upload of size bytes. Its Location
 // holds the id and nothing that would have to be believed. For want of a way
 // to say "none", no bytes are the range 0-0, as clients know it.
-func (h *Handler) uploadHeaders(repo oci.Repo, id meta.UploadID, size int64) [][2]string {
+func (h *Handler) uploadHeaders(r *http.Request, repo oci.Repo, id meta.UploadID, size int64) [][2]string {
 	return [][2]string{
-		{"Location", h.location(route.Route{Kind: route.UploadStatus, Repo: repo, Upload: id})},
+		{"Location", h.location(r, route.Route{Kind: route.UploadStatus, Repo: repo, Upload: id})},
 		{"Range", "0-" + strconv.FormatInt(max(0, size-1), 10)},
 		{"Docker-Upload-Uuid", string(id)},
 	}
