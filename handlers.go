@@ -5,12 +5,14 @@ import (
 	"strings"
 
 	"berth/internal/distapi"
+	"berth/internal/listen"
 	"berth/internal/ops"
 	"berth/internal/webui"
 )
 
 // clientHandler is everything that clients can reach.
 func (s *Server) clientHandler() http.Handler {
+	headers := listen.NewHeaders(s.cfg.HTTP.Headers)
 	api := &distapi.Handler{
 		Auth:        s.login.authenticator(),
 		ProxyHeader: s.login.proxy,
@@ -19,18 +21,21 @@ func (s *Server) clientHandler() http.Handler {
 		Tokens:      s.login.tokens,
 		Realm:       s.cfg.Auth.Realm,
 		MaxManifest: int64(s.cfg.Manifests.MaxSize),
-		ExternalURL: strings.TrimSuffix(s.cfg.HTTP.ExternalURL, "/"),
+		ExternalURL: s.externalURL(),
+		Prefix:      s.cfg.HTTP.Prefix,
+		Locations:   s.locations(),
+		CrossSite:   headers.CrossSite,
 		Peer:        s.peer,
 		Known:       s.login.known,
 		Observe:     observe,
 		Log:         s.log,
 	}
-	return s.record(router{
+	return s.record(headers.Wrap(s.below(router{
 		api:   api,
 		live:  s.health.Liveness(ops.Bare),
 		ready: s.health.Readiness(ops.Bare),
 		page:  webui.Home(webui.Options{Host: s.externalHost(), LogIn: s.cfg.Auth.LogIn()}),
-	})
+	})))
 }
 
 // A router sends requests on by their path as it was sent. http.ServeMux would

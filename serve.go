@@ -4,16 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"net/url"
-	"os"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
-	"berth/config"
 	"berth/internal/listen"
 )
 
@@ -23,7 +18,7 @@ import (
 // it calls hello, which may be nil, with what a person who started it wants to
 // know, in two lines.
 func (s *Server) ListenAndServe(ctx context.Context, hello func(string)) error {
-	certs, err := s.certificates()
+	secured, err := s.openDoor()
 	if err != nil {
 		return err
 	}
@@ -45,7 +40,7 @@ func (s *Server) ListenAndServe(ctx context.Context, hello func(string)) error {
 	group.Go(func() error {
 		defer stopBehind()
 		defer stop()
-		return s.serveFront(ctx, s.frontServer(certs), front)
+		return s.serveFront(ctx, s.frontServer(secured.tls), front)
 	})
 	for _, b := range back {
 		group.Go(func() error {
@@ -53,8 +48,8 @@ func (s *Server) ListenAndServe(ctx context.Context, hello func(string)) error {
 		})
 	}
 	group.Go(func() error { return s.Run(behind) })
-	if certs != nil {
-		group.Go(func() error { return certs.Run(behind) })
+	if secured.run != nil {
+		group.Go(func() error { return secured.run(behind) })
 	}
 	s.health.SetReady()
 	if hello != nil {
@@ -63,37 +58,15 @@ func (s *Server) ListenAndServe(ctx context.Context, hello func(string)) error {
 	return group.Wait()
 }
 
-// certificates loads the certificate, if TLS is configured.
-func (s *Server) certificates() (*listen.Certificates, error) {
-	t := s.cfg.HTTP.TLS
-	if !t.Enabled() {
-		return nil, nil
-	}
-	o := listen.CertificateOptions{CertFile: t.Certificate, KeyFile: t.Key, Log: s.log}
-	if t.Minimum == config.TLS13 {
-		o.MinVersion = tls.VersionTLS13
-	}
-	if u, err := url.Parse(s.cfg.HTTP.ExternalURL); err == nil && u.Hostname() != "" {
-		o.ExpectHosts = []string{u.Hostname()}
-	}
-	return listen.LoadCertificates(o)
-}
-
-// addresses are where clients come in. That a machine has no IPv6 is not an
-// error where nobody asked for it.
-func (s *Server) addresses() []listen.Address {
-	var list []listen.Address
-	for _, a := range s.cfg.HTTP.Listen {
-		list = append(list, listen.Address{Host: a, Optional: strings.HasPrefix(a, "[::1]:")})
-	}
-	return list
-}
-
-func (s *Server) frontServer(certs *listen.Certificates) *listen.Server {
+func (s *Server) frontServer(secured *tls.Config) *listen.Server {
+	h := s.cfg.HTTP
 	return listen.NewServer(listen.ServerOptions{
-		Certificates:   certs,
+		TLS:            secured,
+		HTTP1:          !h.HTTP2,
+		H2C:            h.H2C,
 		Log:            s.log,
-		ShutdownGrace:  s.cfg.HTTP.ShutdownGrace,
+		Settle:         h.ShutdownDelay,
+		ShutdownGrace:  h.ShutdownGrace,
 		BeforeShutdown: s.health.SetShuttingDown,
 	}, s)
 }
@@ -141,60 +114,6 @@ func closeAll(ls []net.Listener) {
 	for _, l := range ls {
 		l.Close()
 	}
-}
-
-// hello says where the registry is, and what to type.
-func (s *Server) hello(front []net.Listener) string {
-	scheme := "http"
-	if s.cfg.HTTP.TLS.Enabled() {
-		scheme = "https"
-	}
-	var urls []string
-	local := true
-	for _, l := range front {
-		urls = append(urls, scheme+"://"+l.Addr().String())
-		if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-			local = false
-		}
-	}
-	where := strings.Join(urls, " and ")
-	if local {
-		where += " (this machine only)"
-	}
-	host := s.pushHost(front[0])
-	login := ""
-	if s.cfg.Auth.LogIn() {
-		login = "docker login " + host + " && "
-	}
-	return fmt.Sprintf("Berth %s listens on %s, data in %s\nPush an image: %sdocker tag IMAGE %s/IMAGE && docker push %s/IMAGE\n",
-		s.version, where, s.cfg.Data, login, host, host)
-}
-
-// externalHost is the host of external_url; empty without one.
-func (s *Server) externalHost() string {
-	u, err := url.Parse(s.cfg.HTTP.ExternalURL)
-	if err != nil {
-		return ""
-	}
-	return u.Host
-}
-
-// pushHost is what stands before the slash in the name of an image here.
-func (s *Server) pushHost(l net.Listener) string {
-	if host := s.externalHost(); host != "" {
-		return host
-	}
-	a, ok := l.Addr().(*net.TCPAddr)
-	if !ok || !a.IP.IsUnspecified() {
-		return l.Addr().String()
-	}
-	name := "localhost"
-	if s.cfg.HTTP.TLS.Enabled() {
-		if h, err := os.Hostname(); err == nil {
-			name = h
-		}
-	}
-	return net.JoinHostPort(name, fmt.Sprint(a.Port))
 }
 
 // Run does what has to be done beside requests, until ctx ends: it collects

@@ -144,6 +144,38 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
+// TestUnixSocketMode holds that a socket for proxies can be opened by its group.
+func TestUnixSocketMode(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no modes")
+	}
+	a := ParseAddress("unix:" + filepath.Join(socketDir(t), "front.sock"))
+	a.Mode = 0o660
+	ls, err := Listen(t.Context(), ListenOptions{Addresses: []Address{a}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(ls)
+	if fi, err := os.Lstat(a.Host); err != nil || fi.Mode().Perm() != 0o660 {
+		t.Errorf("got %v, %v; want mode 660", fi.Mode(), err)
+	}
+}
+
+func TestParseAddress(t *testing.T) {
+	tests := map[string]Address{
+		":5000":                {Network: "tcp", Host: ":5000"},
+		"[::1]:5000":           {Network: "tcp", Host: "[::1]:5000"},
+		"unix:/run/berth.sock": {Network: "unix", Host: "/run/berth.sock"},
+		"unix:berth.sock":      {Network: "unix", Host: "berth.sock"},
+		"unix.example:5000":    {Network: "tcp", Host: "unix.example:5000"},
+	}
+	for text, want := range tests {
+		if got := ParseAddress(text); got != want {
+			t.Errorf("%s: got %+v, want %+v", text, got, want)
+		}
+	}
+}
+
 func TestUnixSocketStale(t *testing.T) {
 	path := filepath.Join(socketDir(t), "admin.sock")
 	dead, err := net.Listen("unix", path)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -481,14 +482,25 @@ func TestServeUnixSocket(t *testing.T) {
 	done := make(chan error)
 	// TLS is for tcp: the socket's file mode protects it.
 	certs, _ := selfSigned(t)
-	go func() {
-		done <- NewServer(ServerOptions{TLS: tlsConfig(t, certs)}, http.HandlerFunc(hello)).Serve(ctx, l)
-	}()
+	var peer Peer
+	proxies := NewProxies(ProxyOptions{})
+	whose := func(w http.ResponseWriter, r *http.Request) {
+		peer = proxies.Peer(r)
+		hello(w, r)
+	}
+	config := tlsConfig(t, certs)
+	go func() { done <- NewServer(ServerOptions{TLS: config}, http.HandlerFunc(whose)).Serve(ctx, l) }()
 	var d net.Dialer
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return d.DialContext(ctx, "unix", path)
 	}}
-	resp, err := (&http.Client{Transport: tr}).Get("http://admin/")
+	r, err := http.NewRequest("GET", "http://admin/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Forwarded-For", "192.0.2.1")
+	r.Header.Set("X-Forwarded-Proto", "https")
+	resp, err := (&http.Client{Transport: tr}).Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -503,5 +515,9 @@ func TestServeUnixSocket(t *testing.T) {
 	}
 	if _, err := os.Lstat(path); err == nil {
 		t.Error("the socket is still there")
+	}
+	// Who may open the socket may say for whom.
+	if want := (Peer{Addr: netip.MustParseAddr("192.0.2.1"), Scheme: "https", Host: "admin", Trusted: true}); peer != want {
+		t.Errorf("got %+v, want %+v", peer, want)
 	}
 }
