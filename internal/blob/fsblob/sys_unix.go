@@ -90,6 +90,7 @@ func whose(dir string, info fs.FileInfo) string {
 		return ""
 	}
 	uid := os.Getuid()
-	return fmt.Sprintf(": it belongs to uid %d with mode %04o, and berth runs as uid %d; run chown -R %d %s, or choose another directory with --data",
-		st.Uid, info.Mode().Perm(), uid, uid, dir)
+	return fmt.Sprintf(": it belongs to uid %d with mode %04o, and berth runs as uid %d; run chown -R %d %s (for a container: the folder that is "+
+		"mounted there), run berth as uid %d (docker run --user %d:%d), or choose another directory with --data",
+		st.Uid, info.Mode().Perm(), uid, uid, dir, st.Uid, st.Uid, st.Gid)
 }
