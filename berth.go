@@ -13,6 +13,7 @@ import (
 	"berth/config"
 	"berth/internal/auth"
 	"berth/internal/blob/fsblob"
+	"berth/internal/event"
 	"berth/internal/gc"
 	"berth/internal/guard"
 	"berth/internal/listen"
@@ -161,7 +162,7 @@ func deletion(cfg config.Config) registry.Deletion {
 
 // open returns the registry as a client may use it.
 func (s *Server) open(p auth.Principal) registry.Service {
-	return guard.New(s.core.As(p.Name), p, s.login.policy)
+	return guard.New(s.core.As(event.Actor{Name: p.Name}), p, s.login.policy)
 }
 
 // ServeHTTP serves the registry's clients: the distribution API under /v2/, a

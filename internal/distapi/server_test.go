@@ -18,6 +18,7 @@ import (
 	"berth/internal/auth"
 	"berth/internal/auth/token"
 	"berth/internal/blob/memblob"
+	"berth/internal/event"
 	"berth/internal/guard"
 	"berth/internal/meta/sqlmeta"
 	"berth/internal/oci"
@@ -123,7 +124,7 @@ func newCoreBench(t testing.TB, mode string) *bench {
 	core := registry.New(registry.Options{
 		Blobs: memblob.New(), Records: db, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Deletion: registry.DeletionOn, Grace: time.Hour,
 	})
-	b := newBenchOf(t, mode, func(user string) registry.Service { return core.As(user) })
+	b := newBenchOf(t, mode, func(user string) registry.Service { return core.As(event.Actor{Name: user}) })
 	t.Cleanup(func() { db.Close() })
 	return b
 }

@@ -16,6 +16,7 @@ import (
 	"berth/internal/blob"
 	"berth/internal/blob/blobtest"
 	"berth/internal/blob/memblob"
+	"berth/internal/event"
 	"berth/internal/gc"
 	"berth/internal/meta"
 	"berth/internal/meta/sqlmeta"
@@ -300,7 +301,7 @@ func TestSharedKey(t *testing.T) {
 	if err := e.db.CreateUpload(t.Context(), u); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.db.CommitUpload(t.Context(), u, meta.Blob{Digest: d512, Key: rec.Key, Size: 1}); err != nil {
+	if _, err := e.db.CommitUpload(t.Context(), u, meta.Blob{Digest: d512, Key: rec.Key, Size: 1}, event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	for i, d := range []oci.Digest{d256, d512} {

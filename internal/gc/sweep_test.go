@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/internal/event"
 	"berth/internal/gc"
 	"berth/internal/oci"
 	"berth/internal/registry"
@@ -80,7 +81,7 @@ func TestSweepShared(t *testing.T) {
 	}
 	both, one := e.push("both let go"), e.push("one keeps it")
 	for _, d := range []oci.Digest{both, one} {
-		if err := e.db.LinkBlob(t.Context(), e.repo, other, d); err != nil {
+		if err := e.db.LinkBlob(t.Context(), e.repo, other, d, event.Actor{}); err != nil {
 			t.Fatal(err)
 		}
 	}

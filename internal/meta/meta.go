@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/oci"
 )
 
@@ -122,8 +123,8 @@ type ManifestPut struct {
 	Repo     oci.Repo
 	Digest   oci.Digest // of Manifest.Body
 	Manifest oci.Manifest
-	Tags     []oci.Tag // that shall point to it; may be empty
-	By       string    // who pushes, for the record
+	Tags     []oci.Tag   // that shall point to it; may be empty
+	By       event.Actor // who pushes, for the record
 
 	// RefuseMissing makes parts that the repository never had an error. Parts
 	// that it had and lost are one in any case.
@@ -144,4 +145,32 @@ type Member struct {
 	Digest  oci.Digest
 	Size    int64 // bytes
 	Holders int   // repositories that share the bytes: with the last they go
+}
+
+// A Need says what a reader of events needs.
+type Need int
+
+// The two needs.
+const (
+	// NeedNews is what clients do. What a reader has not read is dropped when it
+	// grows too old.
+	NeedNews Need = 1
+
+	// NeedAll is every change, event.Collect too. Nothing is dropped before the
+	// reader has read it.
+	NeedAll Need = 2
+)
+
+// A Reader is one that reads events.
+type Reader struct {
+	Name   string
+	Need   Need
+	Seq    int64 // of the last event that it has read
+	Behind int64 // how many events there are behind that
+}
+
+// A Trimmed says what TrimEvents did.
+type Trimmed struct {
+	Events int              // removed
+	Lost   map[string]int64 // how many of them a reader had not read, by its name
 }

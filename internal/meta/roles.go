@@ -5,8 +5,12 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/oci"
 )
+
+// Who does something is recorded with the event of it, if anybody reads events:
+// see Outbox.
 
 // Uploads records blob uploads in progress.
 type Uploads interface {
@@ -28,7 +32,7 @@ type Uploads interface {
 	// garbage. With an empty b.Key an undamaged d must exist already, else the
 	// error is ErrConflict and the upload goes on. It clears d's tombstone.
 	// It returns the record that d now has.
-	CommitUpload(ctx context.Context, u Upload, b Blob) (Blob, error)
+	CommitUpload(ctx context.Context, u Upload, b Blob, by event.Actor) (Blob, error)
 
 	// DropUpload ends the upload and makes its key garbage, due at once. A
 	// missing upload is not an error.
@@ -50,12 +54,12 @@ type Blobs interface {
 	// LinkBlob makes blob d, of which from is a holder, a member of to. It clears
 	// to's tombstone of d and begins its grace anew. ErrNotFound when from has no
 	// undamaged d.
-	LinkBlob(ctx context.Context, from, to oci.Repo, d oci.Digest) error
+	LinkBlob(ctx context.Context, from, to oci.Repo, d oci.Digest, by event.Actor) error
 
 	// UnlinkBlob ends the membership and leaves a tombstone. *InUseError when a
 	// live manifest of repo needs d, ErrNotFound when repo has no d. With the
 	// last membership the blob's key becomes garbage.
-	UnlinkBlob(ctx context.Context, repo oci.Repo, d oci.Digest) error
+	UnlinkBlob(ctx context.Context, repo oci.Repo, d oci.Digest, by event.Actor) error
 
 	// TouchBlob begins the grace of blob d in repo anew. It survives the end of
 	// the process. ErrNotFound when repo has no d (any more).
@@ -70,6 +74,8 @@ type Blobs interface {
 type Manifests interface {
 	// PutManifest stores a manifest and points tags to it. Errors: *MissingError,
 	// *SizeError, *TagTakenError. A put that changes nothing costs no transaction.
+	// *SizeError. A put that changes nothing costs no transaction; its event is
+	// one that NoteEvent records.
 	//
 	// From its commit on, no part that the repository has can be collected or
 	// deleted. It clears the manifest's tombstone.
@@ -81,10 +87,10 @@ type Manifests interface {
 	// DeleteManifest removes the manifest and the tags that point to it, and
 	// begins the grace of its parts anew. It leaves a tombstone. ErrNotFound when
 	// there is none, whatever names it; *InUseError when a live index does.
-	DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) error
+	DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest, by event.Actor) error
 
 	// DeleteTag removes the tag and leaves the manifest. ErrNotFound if missing.
-	DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error
+	DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag, by event.Actor) error
 }
 
 // Listings answers what there is. Lists are in byte order, begin behind after
@@ -151,4 +157,54 @@ type Pruning interface {
 	// DeleteManifest does, and returns their digests; none when it is done. A
 	// manifest goes before its parts, so that it may be ended anywhere.
 	Prune(ctx context.Context, repo oci.Repo, before time.Time, limit int) ([]oci.Digest, error)
+}
+
+// Outbox keeps events for those who read them. Every mutation that changes what
+// a repository has records its event in its own transaction, as long as there
+// is a reader whose Need covers it, and none otherwise.
+//
+// Events are in one sequence. An event is visible no sooner than all before it.
+type Outbox interface {
+	// Subscribe makes reader name known, with what it needs from now on, and
+	// returns the number of the last event that it has read. A new one has read
+	// what there is.
+	Subscribe(ctx context.Context, name string, need Need) (seq int64, err error)
+
+	// Unsubscribe forgets a reader. A missing one is not an error.
+	Unsubscribe(ctx context.Context, name string) error
+
+	// Events returns at most limit events behind number after, in order.
+	Events(ctx context.Context, after int64, limit int) ([]event.Event, error)
+
+	// Advance records that reader name has read everything up to seq, or is to
+	// read again what is behind it. It survives the end of the process.
+	// ErrNotFound when there is no such reader.
+	Advance(ctx context.Context, name string, seq int64) error
+
+	// TrimEvents removes at most limit events that were recorded age ago (in
+	// ticks) or before, the oldest first, but none that a reader with NeedAll has
+	// not read. Other readers that had not read them go on behind them.
+	TrimEvents(ctx context.Context, age time.Duration, limit int) (Trimmed, error)
+
+	// EventNews returns a channel that is closed once events were recorded after
+	// this call.
+	EventNews() <-chan struct{}
+}
+
+// EventNotes records events that no transaction causes: pulls.
+type EventNotes interface {
+	// NoteEvent keeps e in memory, to be recorded with FlushEvents or before the
+	// next mutation. It never waits. What is kept is lost with the process; when
+	// it is too much, what comes is dropped and counted. Without readers it does
+	// nothing.
+	NoteEvent(e event.Event)
+
+	// FlushEvents records what NoteEvent kept. It survives the end of the process.
+	FlushEvents(ctx context.Context) error
+
+	// DroppedEvents is how many events NoteEvent has dropped.
+	DroppedEvents() int64
+
+	// EventReaders lists the readers, by name.
+	EventReaders(ctx context.Context) ([]Reader, error)
 }

@@ -45,7 +45,7 @@ func (u *upload) Commit(ctx context.Context, d oci.Digest) error {
 	if err != nil {
 		return u.giveUpIfFull(ctx, t, fmt.Errorf("commit blob %s: %w", d, err))
 	}
-	if _, err := u.c.Records.CommitUpload(ctx, u.rec, meta.Blob{Digest: d, Key: key, Size: a.size}); err != nil {
+	if _, err := u.c.Records.CommitUpload(ctx, u.rec, meta.Blob{Digest: d, Key: key, Size: a.size}, u.c.by); err != nil {
 		return uploadGone(err, u.rec.ID)
 	}
 	u.c.sessions.end(u.rec.ID)
@@ -69,7 +69,7 @@ func (u *upload) commitKnown(ctx context.Context, d oci.Digest) (bool, error) {
 	if has := u.rec.Algorithm.Digest(h); has != d {
 		return false, u.drop(ctx, digestInvalid(d, has))
 	}
-	_, err = u.c.Records.CommitUpload(ctx, u.rec, meta.Blob{Digest: d, Size: u.rec.Size})
+	_, err = u.c.Records.CommitUpload(ctx, u.rec, meta.Blob{Digest: d, Size: u.rec.Size}, u.c.by)
 	if errors.Is(err, meta.ErrConflict) {
 		return false, nil // it was collected just now
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -50,7 +51,7 @@ type Options struct {
 // obtain one from New.
 type Core struct {
 	Options
-	by       string // whom As named
+	by       event.Actor // whom As named
 	sessions *sessions
 	buffers  *sync.Pool // of *[]byte: the memory of running transfers, one each
 }
@@ -75,11 +76,11 @@ func New(o Options) *Core {
 	return &Core{Options: o, sessions: newSessions(), buffers: buffers}
 }
 
-// As returns the same Core working for the named user: upload sessions belong
-// to that user, and what is pushed is recorded as pushed by that user.
-func (c *Core) As(name string) *Core {
+// As returns the same Core working for by: upload sessions belong to the user of
+// that name, and what is done is recorded as done by them.
+func (c *Core) As(by event.Actor) *Core {
 	as := *c
-	as.by = name
+	as.by = by
 	return &as
 }
 
@@ -196,7 +197,7 @@ func (c *Core) MountBlob(ctx context.Context, m Mount) error {
 		if err != nil {
 			return err
 		}
-		if err := c.Records.LinkBlob(ctx, from, m.To, m.Digest); !errors.Is(err, meta.ErrNotFound) {
+		if err := c.Records.LinkBlob(ctx, from, m.To, m.Digest, c.by); !errors.Is(err, meta.ErrNotFound) {
 			return err
 		}
 	}
@@ -228,7 +229,7 @@ func (c *Core) DeleteBlob(ctx context.Context, repo oci.Repo, d oci.Digest) erro
 	if c.Deletion == DeletionOff {
 		return errDeletionOff()
 	}
-	err := c.Records.UnlinkBlob(ctx, repo, d)
+	err := c.Records.UnlinkBlob(ctx, repo, d, c.by)
 	if errors.Is(err, meta.ErrNotFound) {
 		return blobUnknown(d)
 	}
@@ -240,7 +241,7 @@ func (c *Core) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) 
 	if c.Deletion == DeletionOff {
 		return errDeletionOff()
 	}
-	err := c.Records.DeleteManifest(ctx, repo, d)
+	err := c.Records.DeleteManifest(ctx, repo, d, c.by)
 	if errors.Is(err, meta.ErrNotFound) {
 		return c.manifestUnknown(ctx, repo, oci.Ref{Digest: d})
 	}
@@ -252,7 +253,7 @@ func (c *Core) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error 
 	if c.Deletion == DeletionOff {
 		return errDeletionOff()
 	}
-	err := c.Records.DeleteTag(ctx, repo, tag)
+	err := c.Records.DeleteTag(ctx, repo, tag, c.by)
 	if errors.Is(err, meta.ErrNotFound) {
 		return c.manifestUnknown(ctx, repo, oci.Ref{Tag: tag})
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"berth/internal/event"
 	"berth/internal/oci"
 	"berth/internal/registry"
 )
@@ -384,7 +385,7 @@ func TestPushedBy(t *testing.T) {
 	a := repo(t, "a")
 	e := newEnv(t)
 	m := e.image(a, "")
-	if _, err := e.core.As("alice").PutManifest(t.Context(), registry.Put{Repo: a, Manifest: m, Tags: []oci.Tag{tag(t, "x")}}); err != nil {
+	if _, err := e.core.As(event.Actor{Name: "alice"}).PutManifest(t.Context(), registry.Put{Repo: a, Manifest: m, Tags: []oci.Tag{tag(t, "x")}}); err != nil {
 		t.Fatal(err)
 	}
 	e.sql(`UPDATE manifests SET pushed_by = '' WHERE pushed_by = 'alice'`)

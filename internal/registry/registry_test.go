@@ -13,6 +13,7 @@ import (
 
 	"berth/internal/blob"
 	"berth/internal/blob/memblob"
+	"berth/internal/event"
 	"berth/internal/meta/sqlmeta"
 	"berth/internal/oci"
 	"berth/internal/registry"
@@ -262,15 +263,15 @@ func TestUpload(t *testing.T) {
 	})
 	t.Run("of others", func(t *testing.T) {
 		e := newEnv(t)
-		u, err := e.core.As("alice").StartUpload(t.Context(), a, oci.SHA256)
+		u, err := e.core.As(event.Actor{Name: "alice"}).StartUpload(t.Context(), a, oci.SHA256)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, who := range []string{"", "bob"} {
-			_, err = e.core.As(who).ResumeUpload(t.Context(), a, u.ID())
+			_, err = e.core.As(event.Actor{Name: who}).ResumeUpload(t.Context(), a, u.ID())
 			wantCode(t, err, oci.BlobUploadUnknown)
 		}
-		_, err = e.core.As("alice").ResumeUpload(t.Context(), repo(t, "b"), u.ID())
+		_, err = e.core.As(event.Actor{Name: "alice"}).ResumeUpload(t.Context(), repo(t, "b"), u.ID())
 		wantCode(t, err, oci.BlobUploadUnknown)
 	})
 	t.Run("cancelled", func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"berth/internal/blob"
 	"berth/internal/blob/blobtest"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 	"berth/internal/registry"
@@ -35,11 +36,11 @@ type spy struct {
 	touch, mark  func() error
 }
 
-func (s *spy) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob) (meta.Blob, error) {
+func (s *spy) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob, by event.Actor) (meta.Blob, error) {
 	if s.beforeCommit != nil {
 		s.beforeCommit()
 	}
-	return s.Records.CommitUpload(ctx, u, b)
+	return s.Records.CommitUpload(ctx, u, b, by)
 }
 
 func (s *spy) TouchBlob(ctx context.Context, r oci.Repo, d oci.Digest) error {

@@ -39,7 +39,7 @@ var _ Upload = (*upload)(nil)
 
 // StartUpload implements Pusher.
 func (c *Core) StartUpload(ctx context.Context, repo oci.Repo, a oci.Algorithm) (Upload, error) {
-	rec := meta.Upload{ID: newUploadID(), Repo: repo, By: c.by, Key: blob.NewKey(), Algorithm: a, Started: time.Now()}
+	rec := meta.Upload{ID: newUploadID(), Repo: repo, By: c.by.Name, Key: blob.NewKey(), Algorithm: a, Started: time.Now()}
 	if err := c.Records.CreateUpload(ctx, rec); err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func newUploadID() meta.UploadID {
 // ResumeUpload implements Pusher.
 func (c *Core) ResumeUpload(ctx context.Context, repo oci.Repo, id meta.UploadID) (Upload, error) {
 	rec, err := c.Records.FindUpload(ctx, repo, id)
-	if errors.Is(err, meta.ErrNotFound) || err == nil && rec.By != c.by {
+	if errors.Is(err, meta.ErrNotFound) || err == nil && rec.By != c.by.Name {
 		return nil, uploadUnknown(id)
 	}
 	if err != nil {

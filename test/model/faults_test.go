@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/meta/sqlmeta"
 	"berth/internal/oci"
@@ -95,8 +96,8 @@ func (r *records) SaveUpload(ctx context.Context, u meta.Upload) error {
 	return r.do(func() error { return r.DB.SaveUpload(ctx, u) })
 }
 
-func (r *records) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob) (meta.Blob, error) {
-	return get(r, func() (meta.Blob, error) { return r.DB.CommitUpload(ctx, u, b) })
+func (r *records) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob, by event.Actor) (meta.Blob, error) {
+	return get(r, func() (meta.Blob, error) { return r.DB.CommitUpload(ctx, u, b, by) })
 }
 
 func (r *records) DropUpload(ctx context.Context, u meta.Upload) error {
@@ -111,12 +112,12 @@ func (r *records) FindContent(ctx context.Context, d oci.Digest) (meta.Blob, err
 	return get(r, func() (meta.Blob, error) { return r.DB.FindContent(ctx, d) })
 }
 
-func (r *records) LinkBlob(ctx context.Context, from, to oci.Repo, d oci.Digest) error {
-	return r.do(func() error { return r.DB.LinkBlob(ctx, from, to, d) })
+func (r *records) LinkBlob(ctx context.Context, from, to oci.Repo, d oci.Digest, by event.Actor) error {
+	return r.do(func() error { return r.DB.LinkBlob(ctx, from, to, d, by) })
 }
 
-func (r *records) UnlinkBlob(ctx context.Context, repo oci.Repo, d oci.Digest) error {
-	return r.do(func() error { return r.DB.UnlinkBlob(ctx, repo, d) })
+func (r *records) UnlinkBlob(ctx context.Context, repo oci.Repo, d oci.Digest, by event.Actor) error {
+	return r.do(func() error { return r.DB.UnlinkBlob(ctx, repo, d, by) })
 }
 
 func (r *records) TouchBlob(ctx context.Context, repo oci.Repo, d oci.Digest) error {
@@ -135,12 +136,12 @@ func (r *records) FindManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) 
 	return get(r, func() (meta.Manifest, error) { return r.DB.FindManifest(ctx, repo, ref) })
 }
 
-func (r *records) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) error {
-	return r.do(func() error { return r.DB.DeleteManifest(ctx, repo, d) })
+func (r *records) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest, by event.Actor) error {
+	return r.do(func() error { return r.DB.DeleteManifest(ctx, repo, d, by) })
 }
 
-func (r *records) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error {
-	return r.do(func() error { return r.DB.DeleteTag(ctx, repo, tag) })
+func (r *records) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag, by event.Actor) error {
+	return r.do(func() error { return r.DB.DeleteTag(ctx, repo, tag, by) })
 }
 
 func (r *records) HasRepo(ctx context.Context, repo oci.Repo) (bool, error) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 	"berth/internal/registry"
@@ -152,7 +153,7 @@ func (w *world) start() *session {
 	}
 	before := w.s.uploads
 	w.step("start upload of %d bytes to %s for %q as %s", len(s.content), s.repo, s.by, s.algo)
-	u, err := w.core.As(s.by).StartUpload(w.t.Context(), s.repo, s.algo)
+	u, err := w.core.As(event.Actor{Name: s.by}).StartUpload(w.t.Context(), s.repo, s.algo)
 	w.outcome(err, []oci.Code{success})
 	if err == nil {
 		s.id = u.ID()
@@ -170,7 +171,7 @@ func (w *world) resume(s *session) (registry.Upload, error) {
 	if s.stale != nil && w.chance(30) {
 		return s.stale, nil
 	}
-	u, err := w.core.As(s.by).ResumeUpload(w.t.Context(), s.repo, s.id)
+	u, err := w.core.As(event.Actor{Name: s.by}).ResumeUpload(w.t.Context(), s.repo, s.id)
 	if err == nil && w.chance(50) {
 		s.stale = u
 	}
@@ -302,7 +303,7 @@ func (w *world) haunt() {
 		if w.chance(50) {
 			by, repo = s.by, w.pool.repos[(slices.Index(w.pool.repos, s.repo)+1)%len(w.pool.repos)]
 		}
-		_, err = w.core.As(by).ResumeUpload(w.t.Context(), repo, s.id)
+		_, err = w.core.As(event.Actor{Name: by}).ResumeUpload(w.t.Context(), repo, s.id)
 	default:
 		return
 	}

@@ -155,7 +155,7 @@ func ofUploads() []mutation {
 		},
 		{
 			name: "an upload is its user's", file: upload, run: "TestUpload/of_others", soak: true,
-			old: "err == nil && rec.By != c.by {",
+			old: "err == nil && rec.By != c.by.Name {",
 			new: "err == nil && false {",
 		},
 		{

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 )
 
@@ -38,14 +39,14 @@ func blobMembership(f *fixture) {
 func blobLink(f *fixture) {
 	a, b := f.repo("a"), f.repo("b")
 	x := f.push(a, "x")
-	f.is(f.LinkBlob(f.ctx, b, f.repo("c"), x.Digest), meta.ErrNotFound)
-	f.is(f.LinkBlob(f.ctx, a, b, digestOf("y")), meta.ErrNotFound)
+	f.is(f.LinkBlob(f.ctx, b, f.repo("c"), x.Digest, event.Actor{}), meta.ErrNotFound)
+	f.is(f.LinkBlob(f.ctx, a, b, digestOf("y"), event.Actor{}), meta.ErrNotFound)
 	if has, err := f.HasRepo(f.ctx, b); err != nil || has {
 		f.Errorf("a failed link made the repository: %v, %v", has, err)
 	}
-	f.ok(f.LinkBlob(f.ctx, a, b, x.Digest))
-	f.ok(f.LinkBlob(f.ctx, a, b, x.Digest))
-	f.ok(f.LinkBlob(f.ctx, a, a, x.Digest))
+	f.ok(f.LinkBlob(f.ctx, a, b, x.Digest, event.Actor{}))
+	f.ok(f.LinkBlob(f.ctx, a, b, x.Digest, event.Actor{}))
+	f.ok(f.LinkBlob(f.ctx, a, a, x.Digest, event.Actor{}))
 	f.equal("linked", f.has(b, "x"), true)
 	holders, err := f.Holders(f.ctx, x.Digest, 10)
 	f.ok(err)
@@ -61,15 +62,15 @@ func blobLink(f *fixture) {
 func blobUnlink(f *fixture) {
 	a, b := f.repo("a"), f.repo("b")
 	x := f.push(a, "x")
-	f.ok(f.LinkBlob(f.ctx, a, b, x.Digest))
-	f.is(f.UnlinkBlob(f.ctx, f.repo("c"), x.Digest), meta.ErrNotFound)
-	f.ok(f.UnlinkBlob(f.ctx, a, x.Digest))
-	f.is(f.UnlinkBlob(f.ctx, a, x.Digest), meta.ErrNotFound)
+	f.ok(f.LinkBlob(f.ctx, a, b, x.Digest, event.Actor{}))
+	f.is(f.UnlinkBlob(f.ctx, f.repo("c"), x.Digest, event.Actor{}), meta.ErrNotFound)
+	f.ok(f.UnlinkBlob(f.ctx, a, x.Digest, event.Actor{}))
+	f.is(f.UnlinkBlob(f.ctx, a, x.Digest, event.Actor{}), meta.ErrNotFound)
 	f.equal("left", []bool{f.has(a, "x"), f.has(b, "x")}, []bool{false, true})
 	f.pass(delay)
 	f.equal("garbage", f.condemned(), []blob.Key(nil))
 
-	f.ok(f.UnlinkBlob(f.ctx, b, x.Digest))
+	f.ok(f.UnlinkBlob(f.ctx, b, x.Digest, event.Actor{}))
 	_, err := f.FindContent(f.ctx, x.Digest)
 	f.is(err, meta.ErrNotFound)
 	f.equal("garbage before the delay", f.condemned(), []blob.Key(nil))
@@ -89,18 +90,18 @@ func blobInUse(f *fixture) {
 	m := f.manifest(shape{parts: []string{"config", "layer"}})
 	f.put(a, m, "v1")
 	for _, s := range []string{"config", "layer"} {
-		err := f.UnlinkBlob(f.ctx, a, digestOf(s))
+		err := f.UnlinkBlob(f.ctx, a, digestOf(s), event.Actor{})
 		e, ok := asInUse(err)
 		if !ok || e.Holder != digest(m) {
 			f.Errorf("unlink %s: %v, want in use by %s", s, err, digest(m))
 		}
 	}
-	f.ok(f.DeleteTag(f.ctx, a, f.tag("v1")))
-	if _, ok := asInUse(f.UnlinkBlob(f.ctx, a, digestOf("layer"))); !ok {
+	f.ok(f.DeleteTag(f.ctx, a, f.tag("v1"), event.Actor{}))
+	if _, ok := asInUse(f.UnlinkBlob(f.ctx, a, digestOf("layer"), event.Actor{})); !ok {
 		f.Error("a manifest without a tag no longer needs its layer")
 	}
-	f.ok(f.DeleteManifest(f.ctx, a, digest(m)))
-	f.ok(f.UnlinkBlob(f.ctx, a, digestOf("layer")))
+	f.ok(f.DeleteManifest(f.ctx, a, digest(m), event.Actor{}))
+	f.ok(f.UnlinkBlob(f.ctx, a, digestOf("layer"), event.Actor{}))
 }
 
 func blobLeft(f *fixture) {
@@ -127,7 +128,7 @@ func blobLeft(f *fixture) {
 	f.equal("collected", f.collect(), 0)
 	left(meta.Forever)
 	f.ok(f.TouchBlob(f.ctx, a, x.Digest))
-	f.ok(f.DeleteManifest(f.ctx, a, digest(m)))
+	f.ok(f.DeleteManifest(f.ctx, a, digest(m), event.Actor{}))
 	left(grace)
 }
 
@@ -135,13 +136,13 @@ func blobSharedKey(f *fixture) {
 	a := f.repo("a")
 	for _, s := range []string{"one digest", "another"} {
 		u := f.upload(a)
-		_, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf(s), Key: "shared", Size: 1})
+		_, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf(s), Key: "shared", Size: 1}, event.Actor{})
 		f.ok(err)
 	}
-	f.ok(f.UnlinkBlob(f.ctx, a, digestOf("one digest")))
+	f.ok(f.UnlinkBlob(f.ctx, a, digestOf("one digest"), event.Actor{}))
 	f.pass(delay)
 	f.equal("garbage", f.condemned(), []blob.Key(nil))
-	f.ok(f.UnlinkBlob(f.ctx, a, digestOf("another")))
+	f.ok(f.UnlinkBlob(f.ctx, a, digestOf("another"), event.Actor{}))
 	f.pass(delay)
 	f.equal("garbage", f.condemned(), []blob.Key{"shared"})
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -76,7 +77,7 @@ func garbageZero(f *fixture) {
 	f.equal("garbage", f.condemned(), []blob.Key{x.Key})
 	_, err := f.tryPut(a, f.manifest(shape{parts: []string{"x"}}))
 	f.equal("missing", asMissing(err), []oci.Digest{x.Digest})
-	f.ok(f.DeleteManifest(f.ctx, a, digest(m)))
+	f.ok(f.DeleteManifest(f.ctx, a, digest(m), event.Actor{}))
 	f.equal("collected", f.collect(), 1)
 	f.equal("there", f.has(a, "y"), false)
 }
@@ -86,7 +87,7 @@ func garbageTouch(f *fixture) {
 	x := f.push(a, "x")
 	for _, touch := range []func() error{
 		func() error { return f.TouchBlob(f.ctx, a, x.Digest) },
-		func() error { return f.LinkBlob(f.ctx, a, a, x.Digest) },
+		func() error { return f.LinkBlob(f.ctx, a, a, x.Digest, event.Actor{}) },
 		func() error { f.push(a, "x"); return nil },
 	} {
 		f.pass(grace - 1)
@@ -94,7 +95,7 @@ func garbageTouch(f *fixture) {
 	}
 	f.pass(grace - 1)
 	f.equal("collected", f.collect(), 0)
-	f.ok(f.LinkBlob(f.ctx, a, b, x.Digest))
+	f.ok(f.LinkBlob(f.ctx, a, b, x.Digest, event.Actor{}))
 	f.pass(1)
 	f.equal("collected", f.collect(), 1)
 	f.equal("left", []bool{f.has(a, "x"), f.has(b, "x")}, []bool{false, true})
@@ -103,7 +104,7 @@ func garbageTouch(f *fixture) {
 func garbagePerRepo(f *fixture) {
 	a, b := f.repo("a"), f.repo("b")
 	x := f.push(a, "x")
-	f.ok(f.LinkBlob(f.ctx, a, b, x.Digest))
+	f.ok(f.LinkBlob(f.ctx, a, b, x.Digest, event.Actor{}))
 	f.put(b, f.manifest(shape{parts: []string{"x"}}))
 	f.pass(grace)
 	f.equal("collected", f.collect(), 1)
@@ -116,7 +117,7 @@ func garbageLosses(f *fixture) {
 	a := f.repo("a")
 	for i := range 5 {
 		f.push(a, fmt.Sprint(i))
-		f.ok(f.UnlinkBlob(f.ctx, a, digestOf(fmt.Sprint(i))))
+		f.ok(f.UnlinkBlob(f.ctx, a, digestOf(fmt.Sprint(i)), event.Actor{}))
 		f.pass(time.Minute)
 	}
 	m := f.manifest(shape{parts: []string{"0", "1", "2", "3", "4"}})

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -33,7 +34,7 @@ func listRepos(f *fixture) {
 	list(a)
 	f.put(b, m)
 	list(a, b)
-	f.ok(f.DeleteManifest(f.ctx, a, digest(m)))
+	f.ok(f.DeleteManifest(f.ctx, a, digest(m), event.Actor{}))
 	list(b)
 	for _, name := range []string{"a", "b", "c", "d"} {
 		has, err := f.HasRepo(f.ctx, f.repo(name))
@@ -140,7 +141,7 @@ func listReferrers(f *fixture) {
 			f.equal("referrers of type "+kind, got, want)
 		}
 	}
-	f.ok(f.DeleteManifest(f.ctx, a, must(oci.ParseDigest(all[0]))))
+	f.ok(f.DeleteManifest(f.ctx, a, must(oci.ParseDigest(all[0])), event.Actor{}))
 	m := f.manifest(shape{subject: &subject, kind: "a/b", note: strings.Repeat("ü", 3)})
 	f.put(a, m)
 	got, err := f.Referrers(f.ctx, a, digest(subject), "a/b", "", 10)

@@ -3,6 +3,7 @@ package metatest
 import (
 	"errors"
 
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -43,10 +44,10 @@ func manifestDelete(f *fixture) {
 	m, other := f.manifest(shape{parts: []string{"x"}}), f.manifest(shape{note: "other"})
 	f.put(a, m, "v1", "v2")
 	f.put(a, other, "v3")
-	f.is(f.DeleteManifest(f.ctx, a, digestOf("no manifest")), meta.ErrNotFound)
-	f.is(f.DeleteManifest(f.ctx, f.repo("b"), digest(m)), meta.ErrNotFound)
-	f.ok(f.DeleteManifest(f.ctx, a, digest(m)))
-	f.is(f.DeleteManifest(f.ctx, a, digest(m)), meta.ErrNotFound)
+	f.is(f.DeleteManifest(f.ctx, a, digestOf("no manifest"), event.Actor{}), meta.ErrNotFound)
+	f.is(f.DeleteManifest(f.ctx, f.repo("b"), digest(m), event.Actor{}), meta.ErrNotFound)
+	f.ok(f.DeleteManifest(f.ctx, a, digest(m), event.Actor{}))
+	f.is(f.DeleteManifest(f.ctx, a, digest(m), event.Actor{}), meta.ErrNotFound)
 	for ref, want := range map[string]bool{"v1": false, "v2": false, "v3": true, digest(m).String(): false} {
 		f.equal(ref, f.hasManifest(a, ref), want)
 	}
@@ -64,12 +65,12 @@ func manifestInUse(f *fixture) {
 	f.put(a, child)
 	index := f.manifest(shape{children: []oci.Manifest{child}})
 	f.equal("dangling", f.put(a, index, "multi").Dangling, []oci.Digest(nil))
-	e, ok := asInUse(f.DeleteManifest(f.ctx, a, digest(child)))
+	e, ok := asInUse(f.DeleteManifest(f.ctx, a, digest(child), event.Actor{}))
 	if !ok || e.Holder != digest(index) {
 		f.Errorf("got %v, want in use by %s", e, digest(index))
 	}
-	f.ok(f.DeleteManifest(f.ctx, a, digest(index)))
-	f.ok(f.DeleteManifest(f.ctx, a, digest(child)))
+	f.ok(f.DeleteManifest(f.ctx, a, digest(index), event.Actor{}))
+	f.ok(f.DeleteManifest(f.ctx, a, digest(child), event.Actor{}))
 }
 
 func manifestSubject(f *fixture) {
@@ -81,7 +82,7 @@ func manifestSubject(f *fixture) {
 	got, err := f.FindManifest(f.ctx, a, oci.Ref{Digest: digest(sig)})
 	f.ok(err)
 	f.equal("subject", got.Subject, digest(m))
-	f.ok(f.DeleteManifest(f.ctx, a, digest(m)))
+	f.ok(f.DeleteManifest(f.ctx, a, digest(m), event.Actor{}))
 	f.equal("signature stays", f.hasManifest(a, digest(sig).String()), true)
 }
 
@@ -89,11 +90,11 @@ func manifestDeleteTag(f *fixture) {
 	a := f.repo("a")
 	m := f.manifest(shape{note: "x"})
 	f.put(a, m, "v1", "v2")
-	f.is(f.DeleteTag(f.ctx, a, f.tag("v3")), meta.ErrNotFound)
-	f.is(f.DeleteTag(f.ctx, f.repo("b"), f.tag("v1")), meta.ErrNotFound)
-	f.ok(f.DeleteTag(f.ctx, a, f.tag("v1")))
-	f.is(f.DeleteTag(f.ctx, a, f.tag("v1")), meta.ErrNotFound)
-	f.ok(f.DeleteTag(f.ctx, a, f.tag("v2")))
+	f.is(f.DeleteTag(f.ctx, a, f.tag("v3"), event.Actor{}), meta.ErrNotFound)
+	f.is(f.DeleteTag(f.ctx, f.repo("b"), f.tag("v1"), event.Actor{}), meta.ErrNotFound)
+	f.ok(f.DeleteTag(f.ctx, a, f.tag("v1"), event.Actor{}))
+	f.is(f.DeleteTag(f.ctx, a, f.tag("v1"), event.Actor{}), meta.ErrNotFound)
+	f.ok(f.DeleteTag(f.ctx, a, f.tag("v2"), event.Actor{}))
 	f.equal("manifest", f.hasManifest(a, digest(m).String()), true)
 }
 
@@ -106,7 +107,7 @@ func manifestMovedTag(f *fixture) {
 	f.ok(err)
 	f.equal("latest", got.Digest, digest(two))
 	f.equal("old one", f.hasManifest(a, digest(one).String()), true)
-	f.ok(f.DeleteManifest(f.ctx, a, digest(one)))
+	f.ok(f.DeleteManifest(f.ctx, a, digest(one), event.Actor{}))
 	f.equal("latest stays", f.hasManifest(a, "latest"), true)
 }
 
@@ -117,9 +118,9 @@ func manifestOtherRepo(f *fixture) {
 	f.put(a, m, "v1")
 	f.equal("in the other", f.hasManifest(b, digest(m).String()), false)
 	f.equal("dangling in the other", f.put(b, m, "v1").Dangling, []oci.Digest{digestOf("x")})
-	f.ok(f.DeleteManifest(f.ctx, b, digest(m)))
+	f.ok(f.DeleteManifest(f.ctx, b, digest(m), event.Actor{}))
 	f.equal("still in the first", f.hasManifest(a, "v1"), true)
-	if _, ok := asInUse(f.UnlinkBlob(f.ctx, a, digestOf("x"))); !ok {
+	if _, ok := asInUse(f.UnlinkBlob(f.ctx, a, digestOf("x"), event.Actor{})); !ok {
 		f.Error("the first repository's manifest lost its layer with the second's")
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -38,6 +39,8 @@ type DB interface {
 	meta.Listings
 	meta.Garbage
 	meta.Pruning
+	meta.Outbox
+	meta.EventNotes
 
 	// SaveClock makes the ticks so far survive the end of the process.
 	SaveClock(ctx context.Context) error
@@ -64,6 +67,7 @@ func Run(t *testing.T, open Opener) {
 		{"Lists", listTests()},
 		{"Garbage", garbageTests()},
 		{"Prune", pruneTests()},
+		{"Events", eventTests()},
 		{"Clock", clockTests()},
 		{"Races", raceTests()},
 	} {
@@ -206,7 +210,7 @@ func (f *fixture) upload(repo oci.Repo) meta.Upload {
 func (f *fixture) push(repo oci.Repo, s string) meta.Blob {
 	f.Helper()
 	u := f.upload(repo)
-	b, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf(s), Key: u.Key, Size: int64(len(s))})
+	b, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf(s), Key: u.Key, Size: int64(len(s))}, event.Actor{})
 	f.ok(err)
 	return b
 }
@@ -272,7 +276,7 @@ func (f *fixture) put(repo oci.Repo, m oci.Manifest, tags ...string) meta.Manife
 
 func (f *fixture) tryPut(repo oci.Repo, m oci.Manifest, tags ...string) (meta.ManifestResult, error) {
 	f.Helper()
-	return f.PutManifest(f.ctx, meta.ManifestPut{Repo: repo, Digest: digest(m), Manifest: m, Tags: f.tags(tags...), By: "alice"})
+	return f.PutManifest(f.ctx, meta.ManifestPut{Repo: repo, Digest: digest(m), Manifest: m, Tags: f.tags(tags...), By: event.Actor{Name: "alice"}})
 }
 
 // has reports whether blob s is a member of repo.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -41,7 +42,7 @@ func pruneUnneeded(f *fixture) {
 	for _, s := range []string{"x", "yy", "zzz"} {
 		f.push(a, s)
 	}
-	f.ok(f.LinkBlob(f.ctx, a, b, digestOf("zzz")))
+	f.ok(f.LinkBlob(f.ctx, a, b, digestOf("zzz"), event.Actor{}))
 	f.put(a, f.manifest(shape{parts: []string{"yy"}}))
 	f.pass(grace - 1)
 	f.equal("too early", f.unneeded(10), []meta.Member(nil))

@@ -3,6 +3,7 @@ package metatest
 import (
 	"errors"
 
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -42,8 +43,8 @@ func putDangling(f *fixture) {
 		f.equal("dangling", f.put(a, index, "v2").Dangling, []oci.Digest{digest(child)})
 	}
 	f.equal("no membership from it", f.has(a, "elsewhere"), false)
-	f.is(f.UnlinkBlob(f.ctx, a, digestOf("nowhere")), meta.ErrNotFound)
-	f.is(f.DeleteManifest(f.ctx, a, digest(child)), meta.ErrNotFound)
+	f.is(f.UnlinkBlob(f.ctx, a, digestOf("nowhere"), event.Actor{}), meta.ErrNotFound)
+	f.is(f.DeleteManifest(f.ctx, a, digest(child), event.Actor{}), meta.ErrNotFound)
 
 	f.push(a, "nowhere")
 	f.equal("dangling", f.put(a, m, "v1").Dangling, []oci.Digest{digestOf("elsewhere")})
@@ -73,7 +74,7 @@ func putLost(f *fixture) {
 	f.push(a, "x")
 	f.push(a, "y")
 	m := f.manifest(shape{parts: []string{"x", "y"}})
-	f.ok(f.UnlinkBlob(f.ctx, a, digestOf("y")))
+	f.ok(f.UnlinkBlob(f.ctx, a, digestOf("y"), event.Actor{}))
 	_, err := f.tryPut(a, m, "v1")
 	f.equal("unlinked", asMissing(err), []oci.Digest{digestOf("y")})
 
@@ -84,7 +85,7 @@ func putLost(f *fixture) {
 
 	f.push(a, "x")
 	f.push(f.repo("b"), "y")
-	f.ok(f.LinkBlob(f.ctx, f.repo("b"), a, digestOf("y")))
+	f.ok(f.LinkBlob(f.ctx, f.repo("b"), a, digestOf("y"), event.Actor{}))
 	f.equal("both again", f.put(a, m, "v1").Dangling, []oci.Digest(nil))
 }
 
@@ -106,7 +107,7 @@ func putLostManifest(f *fixture) {
 	a := f.repo("a")
 	child := f.manifest(shape{note: "child"})
 	f.put(a, child)
-	f.ok(f.DeleteManifest(f.ctx, a, digest(child)))
+	f.ok(f.DeleteManifest(f.ctx, a, digest(child), event.Actor{}))
 	index := f.manifest(shape{children: []oci.Manifest{child}})
 	_, err := f.tryPut(a, index, "v1")
 	f.equal("missing", asMissing(err), []oci.Digest{digest(child)})
@@ -137,7 +138,7 @@ func putManifestAsPart(f *fixture) {
 	f.put(a, inner)
 	m := f.manifest(shape{parts: []string{string(inner.Body)}})
 	f.equal("dangling", f.put(a, m, "v1").Dangling, []oci.Digest(nil))
-	if _, ok := asInUse(f.DeleteManifest(f.ctx, a, digest(inner))); !ok {
+	if _, ok := asInUse(f.DeleteManifest(f.ctx, a, digest(inner), event.Actor{})); !ok {
 		f.Error("a manifest that is another one's layer can be deleted")
 	}
 
@@ -155,7 +156,7 @@ func putTagsTogether(f *fixture) {
 	good := f.manifest(shape{note: "good"})
 	f.put(a, good, "v1")
 	f.push(a, "x")
-	f.ok(f.UnlinkBlob(f.ctx, a, digestOf("x")))
+	f.ok(f.UnlinkBlob(f.ctx, a, digestOf("x"), event.Actor{}))
 	bad := f.manifest(shape{parts: []string{"x"}})
 	if _, err := f.tryPut(a, bad, "v1", "v2", "v3"); asMissing(err) == nil {
 		f.Fatalf("got %v, want a MissingError", err)
@@ -184,7 +185,7 @@ func putAgain(f *fixture) {
 	f.ok(err)
 	f.equal("pushed", got.Pushed, pushed)
 	f.equal("collected", f.collect(), 0)
-	f.ok(f.DeleteManifest(f.ctx, a, digest(m)))
+	f.ok(f.DeleteManifest(f.ctx, a, digest(m), event.Actor{}))
 	repos, err := f.Repos(f.ctx, "", 10)
 	f.ok(err)
 	f.equal("it was counted once", len(repos), 0)
@@ -204,7 +205,7 @@ func putOtherType(f *fixture) {
 	}
 	f.pass(2 * grace)
 	f.equal("collected", f.collect(), 0)
-	f.ok(f.DeleteManifest(f.ctx, a, oci.SHA256.FromBytes(body)))
+	f.ok(f.DeleteManifest(f.ctx, a, oci.SHA256.FromBytes(body), event.Actor{}))
 	f.pass(grace)
 	f.equal("collected", f.collect(), 1)
 }
@@ -218,7 +219,7 @@ func putProtects(f *fixture) {
 	f.put(a, m)
 	f.equal("collected", f.collect(), 1)
 	f.equal("kept", f.has(a, "x"), true)
-	f.ok(f.DeleteManifest(f.ctx, a, digest(m)))
+	f.ok(f.DeleteManifest(f.ctx, a, digest(m), event.Actor{}))
 	f.equal("collected", f.collect(), 0) // its grace has begun anew
 	f.pass(grace)
 	f.equal("collected", f.collect(), 1)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -67,18 +68,18 @@ func (f *fixture) step(what int, repo, other oci.Repo, s string, m oci.Manifest)
 		if err := f.CreateUpload(f.ctx, u); err != nil {
 			return err
 		}
-		_, err = f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf(s), Key: u.Key, Size: int64(len(s))})
+		_, err = f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf(s), Key: u.Key, Size: int64(len(s))}, event.Actor{})
 	case 2, 3:
 		_, err = f.PutManifest(f.ctx, meta.ManifestPut{Repo: repo, Digest: digest(m), Manifest: m, Tags: []oci.Tag{digest(m).FallbackTag()}, RefuseMissing: true})
 		if asMissing(err) != nil {
 			return nil
 		}
 	case 4:
-		err = f.DeleteManifest(f.ctx, repo, digest(m))
+		err = f.DeleteManifest(f.ctx, repo, digest(m), event.Actor{})
 	case 5:
-		err = f.LinkBlob(f.ctx, repo, other, digestOf(s))
+		err = f.LinkBlob(f.ctx, repo, other, digestOf(s), event.Actor{})
 	case 6:
-		err = f.UnlinkBlob(f.ctx, repo, digestOf(s))
+		err = f.UnlinkBlob(f.ctx, repo, digestOf(s), event.Actor{})
 	case 7:
 		_, _, err = f.CollectBlobs(f.ctx, 2)
 	}
@@ -131,7 +132,7 @@ func raceCommit(f *fixture) {
 	}
 	keys := make(chan blob.Key, len(uploads))
 	crowd(len(uploads), func(i int, _ *rand.Rand) {
-		b, err := f.CommitUpload(f.ctx, uploads[i], meta.Blob{Digest: digestOf("x"), Key: uploads[i].Key, Size: 1})
+		b, err := f.CommitUpload(f.ctx, uploads[i], meta.Blob{Digest: digestOf("x"), Key: uploads[i].Key, Size: 1}, event.Actor{})
 		if err != nil {
 			f.Errorf("commit: %v", err)
 		}

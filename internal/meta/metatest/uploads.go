@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 )
 
@@ -51,7 +52,7 @@ func uploadOfOther(f *fixture) {
 	other := u
 	other.Repo = f.repo("b")
 	f.is(f.SaveUpload(f.ctx, other), meta.ErrNotFound)
-	_, err = f.CommitUpload(f.ctx, other, meta.Blob{Digest: digestOf("x"), Key: u.Key, Size: 1})
+	_, err = f.CommitUpload(f.ctx, other, meta.Blob{Digest: digestOf("x"), Key: u.Key, Size: 1}, event.Actor{})
 	f.is(err, meta.ErrNotFound)
 	f.ok(f.DropUpload(f.ctx, other))
 	_, err = f.FindUpload(f.ctx, u.Repo, u.ID)
@@ -74,7 +75,7 @@ func uploadConflict(f *fixture) {
 
 func uploadCommit(f *fixture) {
 	u := f.upload(f.repo("a"))
-	b, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf("x"), Key: "final", Size: 1})
+	b, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf("x"), Key: "final", Size: 1}, event.Actor{})
 	f.ok(err)
 	f.equal("returned", b, meta.Blob{Digest: digestOf("x"), Key: "final", Size: 1, Left: grace})
 	got, err := f.FindBlob(f.ctx, u.Repo, b.Digest)
@@ -82,7 +83,7 @@ func uploadCommit(f *fixture) {
 	f.equal("stored", got, b)
 	_, err = f.FindUpload(f.ctx, u.Repo, u.ID)
 	f.is(err, meta.ErrNotFound)
-	_, err = f.CommitUpload(f.ctx, u, b)
+	_, err = f.CommitUpload(f.ctx, u, b, event.Actor{})
 	f.is(err, meta.ErrNotFound)
 	f.equal("garbage", f.condemned(), []blob.Key(nil))
 }
@@ -90,7 +91,7 @@ func uploadCommit(f *fixture) {
 func uploadDuplicate(f *fixture) {
 	first := f.push(f.repo("a"), "x")
 	u := f.upload(f.repo("b"))
-	got, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: first.Digest, Key: u.Key, Size: 1})
+	got, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: first.Digest, Key: u.Key, Size: 1}, event.Actor{})
 	f.ok(err)
 	f.equal("key of the record", got.Key, first.Key)
 	f.equal("garbage", f.condemned(), []blob.Key{u.Key})
@@ -99,18 +100,18 @@ func uploadDuplicate(f *fixture) {
 
 func uploadWithoutKey(f *fixture) {
 	u := f.upload(f.repo("a"))
-	_, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf("x"), Size: 1})
+	_, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf("x"), Size: 1}, event.Actor{})
 	f.is(err, meta.ErrConflict)
 	_, err = f.FindUpload(f.ctx, u.Repo, u.ID)
 	f.ok(err)
 
 	first := f.push(f.repo("b"), "x")
 	f.ok(f.MarkDamaged(f.ctx, first.Digest, first.Key))
-	_, err = f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf("x"), Size: 1})
+	_, err = f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf("x"), Size: 1}, event.Actor{})
 	f.is(err, meta.ErrConflict)
 
 	first = f.push(f.repo("b"), "x")
-	got, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf("x"), Size: 1})
+	got, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf("x"), Size: 1}, event.Actor{})
 	f.ok(err)
 	f.equal("key", got.Key, first.Key)
 	f.equal("has it", f.has(u.Repo, "x"), true)
@@ -122,7 +123,7 @@ func uploadWithoutKey(f *fixture) {
 func uploadHeals(f *fixture) {
 	a, b := f.repo("a"), f.repo("b")
 	old := f.push(a, "x")
-	f.ok(f.LinkBlob(f.ctx, a, b, old.Digest))
+	f.ok(f.LinkBlob(f.ctx, a, b, old.Digest, event.Actor{}))
 	f.ok(f.MarkDamaged(f.ctx, old.Digest, "another key"))
 	got, err := f.FindBlob(f.ctx, a, old.Digest)
 	f.ok(err)
@@ -132,7 +133,7 @@ func uploadHeals(f *fixture) {
 	got, err = f.FindBlob(f.ctx, b, old.Digest)
 	f.ok(err)
 	f.equal("damaged", got.Damaged, true)
-	f.is(f.LinkBlob(f.ctx, a, f.repo("c"), old.Digest), meta.ErrNotFound)
+	f.is(f.LinkBlob(f.ctx, a, f.repo("c"), old.Digest, event.Actor{}), meta.ErrNotFound)
 
 	healed := f.push(a, "x")
 	got, err = f.FindBlob(f.ctx, b, old.Digest)
@@ -184,10 +185,10 @@ func uploadKnownKey(f *fixture) {
 	u := f.upload(f.repo("a"))
 	known("nobody's", false)
 	known(u.Key, true)
-	_, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf("x"), Key: "final", Size: 1})
+	_, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf("x"), Key: "final", Size: 1}, event.Actor{})
 	f.ok(err)
 	known(u.Key, false)
 	known("final", true)
-	f.ok(f.UnlinkBlob(f.ctx, u.Repo, digestOf("x")))
+	f.ok(f.UnlinkBlob(f.ctx, u.Repo, digestOf("x"), event.Actor{}))
 	known("final", false)
 }

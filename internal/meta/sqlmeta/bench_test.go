@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -34,7 +35,7 @@ func newBench(b *testing.B) *bench {
 		if err := db.CreateUpload(b.Context(), u); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := db.CommitUpload(b.Context(), u, meta.Blob{Digest: d, Key: u.Key, Size: 10}); err != nil {
+		if _, err := db.CommitUpload(b.Context(), u, meta.Blob{Digest: d, Key: u.Key, Size: 10}, event.Actor{}); err != nil {
 			b.Fatal(err)
 		}
 		f.blobs = append(f.blobs, d)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -129,11 +130,11 @@ func (t *tx) part(ctx context.Context, repo int64, d string) error {
 const sqlMember = `SELECT 1 FROM repo_blobs WHERE repo_id = $1 AND digest = $2`
 
 // LinkBlob implements meta.Blobs.
-func (db *DB) LinkBlob(ctx context.Context, from, to oci.Repo, d oci.Digest) error {
+func (db *DB) LinkBlob(ctx context.Context, from, to oci.Repo, d oci.Digest, by event.Actor) error {
 	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
-		var one int
-		err := t.get(ctx, `SELECT 1 FROM repos r JOIN repo_blobs m ON m.repo_id = r.id JOIN blobs b ON b.digest = m.digest
-			WHERE r.name = $1 AND m.digest = $2 AND b.damaged = 0`+t.s.dialect.share, args{from.String(), d.String()}, &one)
+		var size int64
+		err := t.get(ctx, `SELECT b.size FROM repos r JOIN repo_blobs m ON m.repo_id = r.id JOIN blobs b ON b.digest = m.digest
+			WHERE r.name = $1 AND m.digest = $2 AND b.damaged = 0`+t.s.dialect.share, args{from.String(), d.String()}, &size)
 		if err != nil {
 			return notFound(err, "blob "+d.String(), from)
 		}
@@ -141,12 +142,15 @@ func (db *DB) LinkBlob(ctx context.Context, from, to oci.Repo, d oci.Digest) err
 		if err != nil {
 			return err
 		}
-		return t.join(ctx, repo, d)
+		if err := t.join(ctx, repo, d); err != nil {
+			return err
+		}
+		return t.record(ctx, event.Event{Action: event.Mount, Kind: event.Blob, Repo: to, From: from, Digest: d, Size: size, By: by})
 	})
 }
 
 // UnlinkBlob implements meta.Blobs.
-func (db *DB) UnlinkBlob(ctx context.Context, repo oci.Repo, d oci.Digest) error {
+func (db *DB) UnlinkBlob(ctx context.Context, repo oci.Repo, d oci.Digest, by event.Actor) error {
 	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
 		id, err := t.findRepo(ctx, repo)
 		if err == nil {
@@ -159,7 +163,10 @@ func (db *DB) UnlinkBlob(ctx context.Context, repo oci.Repo, d oci.Digest) error
 		if err := t.unneeded(ctx, id, d); err != nil {
 			return err
 		}
-		return t.part(ctx, id, d.String())
+		if err := t.part(ctx, id, d.String()); err != nil {
+			return err
+		}
+		return t.record(ctx, event.Event{Action: event.Delete, Kind: event.Blob, Repo: repo, Digest: d, By: by})
 	})
 }
 

@@ -49,6 +49,7 @@ type DB struct {
 	clock   *clock
 	reader  *reader
 	writer  *writer
+	outbox  *outbox
 	changes atomic.Int64 // mutations since Open, the clock's left out
 	snapped atomic.Int64 // what changes was, plus one, when the last Take began; 0: none yet
 
@@ -56,12 +57,19 @@ type DB struct {
 }
 
 var (
-	_ meta.Uploads   = (*DB)(nil)
-	_ meta.Blobs     = (*DB)(nil)
-	_ meta.Manifests = (*DB)(nil)
-	_ meta.Listings  = (*DB)(nil)
-	_ meta.Garbage   = (*DB)(nil)
-	_ meta.Pruning   = (*DB)(nil)
+	_ meta.Uploads    = (*DB)(nil)
+	_ meta.Blobs      = (*DB)(nil)
+	_ meta.Manifests  = (*DB)(nil)
+	_ meta.Listings   = (*DB)(nil)
+	_ meta.Garbage    = (*DB)(nil)
+	_ meta.Pruning    = (*DB)(nil)
+	_ meta.Uploads    = (*DB)(nil)
+	_ meta.Blobs      = (*DB)(nil)
+	_ meta.Manifests  = (*DB)(nil)
+	_ meta.Listings   = (*DB)(nil)
+	_ meta.Garbage    = (*DB)(nil)
+	_ meta.Outbox     = (*DB)(nil)
+	_ meta.EventNotes = (*DB)(nil)
 )
 
 var errClosed = errors.New("sqlmeta: the database is closed")
@@ -123,7 +131,10 @@ func (db *DB) open(ctx context.Context) error {
 	if db.clock, err = openClock(ctx, db.reader, db.opts.Running); err != nil {
 		return err
 	}
-	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay}
+	if db.outbox, err = openOutbox(ctx, db.reader); err != nil {
+		return err
+	}
+	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay, outbox: db.outbox}
 	return nil
 }
 
@@ -145,6 +156,7 @@ func syncLog(path string) error {
 // Every call after it fails.
 func (db *DB) Close() error {
 	ctx := context.Background()
+	flushed := db.FlushEvents(ctx)
 	err := db.SaveClock(ctx)
 	if errors.Is(err, errClosed) {
 		return nil
@@ -152,7 +164,7 @@ func (db *DB) Close() error {
 	if idle := db.Idle(ctx); err == nil {
 		err = idle
 	}
-	err = errors.Join(err, db.reader.close(), db.writer.close())
+	err = errors.Join(flushed, err, db.reader.close(), db.writer.close())
 	if err != nil {
 		return fmt.Errorf("close database %s: %w", db.path, err)
 	}
@@ -160,12 +172,30 @@ func (db *DB) Close() error {
 }
 
 // write runs a mutation in a transaction of its own or shared, see writer.do.
+// Events that were noted before are recorded before its own.
 func (db *DB) write(ctx context.Context, k kind, run mutation) error {
-	err := db.writer.do(ctx, k, run)
-	if err == nil {
-		db.changes.Add(1)
+	if db.outbox.waiting() {
+		_ = db.FlushEvents(ctx) // if it fails they are kept, and this will fail, too, or need not
 	}
-	return err
+	return db.mutate(ctx, k, run)
+}
+
+func (db *DB) mutate(ctx context.Context, k kind, run mutation) error {
+	var recorded bool
+	err := db.writer.do(ctx, k, func(ctx context.Context, t *tx) error {
+		before := t.recorded
+		err := run(ctx, t)
+		recorded = t.recorded > before
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	db.changes.Add(1)
+	if recorded {
+		db.outbox.tell()
+	}
+	return nil
 }
 
 // A Stats counts what the database has done since it was opened.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/meta/metatest"
 	"berth/internal/oci"
@@ -120,7 +121,7 @@ func pushBlob(t testing.TB, db *DB, repo oci.Repo, content string) meta.Blob {
 	if err := db.CreateUpload(t.Context(), u); err != nil {
 		t.Fatal(err)
 	}
-	b, err := db.CommitUpload(t.Context(), u, meta.Blob{Digest: oci.SHA256.FromBytes([]byte(content)), Key: u.Key, Size: int64(len(content))})
+	b, err := db.CommitUpload(t.Context(), u, meta.Blob{Digest: oci.SHA256.FromBytes([]byte(content)), Key: u.Key, Size: int64(len(content))}, event.Actor{})
 	if err != nil {
 		t.Fatal(err)
 	}

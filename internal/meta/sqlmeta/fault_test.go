@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -35,19 +36,19 @@ func operations(t *testing.T) []operation {
 		}},
 		{"SaveUpload", func(ctx context.Context, db *DB) error { return db.SaveUpload(ctx, open) }},
 		{"CommitUpload", func(ctx context.Context, db *DB) error {
-			_, err := db.CommitUpload(ctx, open, meta.Blob{Digest: x, Key: "second key", Size: 1})
+			_, err := db.CommitUpload(ctx, open, meta.Blob{Digest: x, Key: "second key", Size: 1}, event.Actor{})
 			return err
 		}},
 		{"DropUpload", func(ctx context.Context, db *DB) error { return db.DropUpload(ctx, open) }},
-		{"LinkBlob", func(ctx context.Context, db *DB) error { return db.LinkBlob(ctx, a, b, x) }},
+		{"LinkBlob", func(ctx context.Context, db *DB) error { return db.LinkBlob(ctx, a, b, x, event.Actor{}) }},
 		{"UnlinkBlob", func(ctx context.Context, db *DB) error {
-			return db.UnlinkBlob(ctx, a, oci.SHA256.FromBytes([]byte("loose")))
+			return db.UnlinkBlob(ctx, a, oci.SHA256.FromBytes([]byte("loose")), event.Actor{})
 		}},
 		{"TouchBlob", func(ctx context.Context, db *DB) error { return db.TouchBlob(ctx, a, x) }},
 		{"MarkDamaged", func(ctx context.Context, db *DB) error { return db.MarkDamaged(ctx, x, "key of x") }},
 		{"PutManifest", func(ctx context.Context, db *DB) error { _, err := db.PutManifest(ctx, other); return err }},
-		{"DeleteManifest", func(ctx context.Context, db *DB) error { return db.DeleteManifest(ctx, a, image.Digest) }},
-		{"DeleteTag", func(ctx context.Context, db *DB) error { return db.DeleteTag(ctx, a, image.Tags[0]) }},
+		{"DeleteManifest", func(ctx context.Context, db *DB) error { return db.DeleteManifest(ctx, a, image.Digest, event.Actor{}) }},
+		{"DeleteTag", func(ctx context.Context, db *DB) error { return db.DeleteTag(ctx, a, image.Tags[0], event.Actor{}) }},
 		{"ExpireUploads", func(ctx context.Context, db *DB) error { _, err := db.ExpireUploads(ctx, 0, 10); return err }},
 		{"CollectBlobs", func(ctx context.Context, db *DB) error { _, _, err := db.CollectBlobs(ctx, 10); return err }},
 		{"Forget", func(ctx context.Context, db *DB) error { return db.Forget(ctx, []blob.Key{"gone", "gone too"}) }},
@@ -65,11 +66,11 @@ func prepare(t *testing.T, db *DB) {
 		if err := db.CreateUpload(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.CommitUpload(t.Context(), u, meta.Blob{Digest: oci.SHA256.FromBytes([]byte(content)), Key: u.Key, Size: int64(len(content))}); err != nil {
+		if _, err := db.CommitUpload(t.Context(), u, meta.Blob{Digest: oci.SHA256.FromBytes([]byte(content)), Key: u.Key, Size: int64(len(content))}, event.Actor{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := db.UnlinkBlob(t.Context(), a, oci.SHA256.FromBytes([]byte("lost"))); err != nil {
+	if err := db.UnlinkBlob(t.Context(), a, oci.SHA256.FromBytes([]byte("lost")), event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
 	mustPut(t, db, imageOf(t, a, "v1", "x", "y"))

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
+	"berth/internal/oci"
 )
 
 // CollectBlobs implements meta.Garbage.
@@ -83,7 +85,30 @@ func (t *tx) collect(ctx context.Context, c member) (bool, error) {
 		_, err := t.exec(ctx, `UPDATE repo_blobs SET candidate = 0 WHERE repo_id = $1 AND digest = $2`, c.repo, c.digest)
 		return false, err
 	}
-	return true, t.part(ctx, c.repo, c.digest)
+	if err := t.part(ctx, c.repo, c.digest); err != nil {
+		return false, err
+	}
+	return true, t.recordCollection(ctx, c)
+}
+
+// recordCollection records that a membership ended because nothing needed it.
+func (t *tx) recordCollection(ctx context.Context, c member) error {
+	if !t.outbox.wants(event.Collect) {
+		return nil
+	}
+	e := event.Event{Action: event.Collect, Kind: event.Blob}
+	var name string
+	err := t.get(ctx, `SELECT name FROM repos WHERE id = $1`, args{c.repo}, &name)
+	if err == nil {
+		e.Repo, err = oci.ParseRepo(name)
+	}
+	if err == nil {
+		e.Digest, err = oci.ParseDigest(c.digest)
+	}
+	if err != nil {
+		return err
+	}
+	return t.record(ctx, e)
 }
 
 // Condemned implements meta.Garbage.

@@ -2,8 +2,10 @@ package sqlmeta
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -37,7 +39,7 @@ func (db *DB) FindManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (met
 }
 
 // DeleteManifest implements meta.Manifests.
-func (db *DB) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) error {
+func (db *DB) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest, by event.Actor) error {
 	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
 		var id, repoID int64
 		err := t.get(ctx, `SELECT m.id, r.id FROM repos r JOIN manifests m ON m.repo_id = r.id WHERE r.name = $1 AND m.digest = $2`,
@@ -48,14 +50,15 @@ func (db *DB) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) e
 		if err := t.unneeded(ctx, repoID, d); err != nil {
 			return err
 		}
-		return t.removeManifest(ctx, repoID, id, d.String())
+		return t.removeManifest(ctx, repoID, id, event.Event{Action: event.Delete, Repo: repo, Digest: d, By: by})
 	})
 }
 
-// removeManifest removes manifest id of a repository with the tags that point to
-// it, begins the grace of its parts anew and leaves a tombstone.
-func (t *tx) removeManifest(ctx context.Context, repo, id int64, d string) error {
-	if _, err := t.exec(ctx, `DELETE FROM tags WHERE manifest_id = $1`, id); err != nil {
+// removeManifest removes manifest id, the e.Digest of a repository, with the tags
+// that point to it, begins the grace of its parts anew and leaves a tombstone.
+func (t *tx) removeManifest(ctx context.Context, repo, id int64, e event.Event) error {
+	tags, err := t.untag(ctx, id)
+	if err != nil {
 		return err
 	}
 	if err := t.release(ctx, repo, id); err != nil {
@@ -64,11 +67,46 @@ func (t *tx) removeManifest(ctx context.Context, repo, id int64, d string) error
 	if _, err := t.exec(ctx, `DELETE FROM manifests WHERE id = $1`, id); err != nil {
 		return err
 	}
-	_, err := t.exec(ctx, `UPDATE repos SET listed = 0 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1)`, repo)
+	_, err = t.exec(ctx, `UPDATE repos SET listed = 0 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1)`, repo)
 	if err != nil {
 		return err
 	}
-	return t.lose(ctx, repo, d)
+	if err := t.lose(ctx, repo, e.Digest.String()); err != nil {
+		return err
+	}
+	return t.recordRemoval(ctx, e, tags)
+}
+
+// untag removes the tags that point to a manifest, and returns them.
+func (t *tx) untag(ctx context.Context, manifest int64) ([]string, error) {
+	var tags []string
+	err := t.each(ctx, `DELETE FROM tags WHERE manifest_id = $1 RETURNING name`, args{manifest}, func(scan func(...any) error) error {
+		var name string
+		err := scan(&name)
+		tags = append(tags, name)
+		return err
+	})
+	slices.Sort(tags)
+	return tags, err
+}
+
+// recordRemoval records that a manifest went, and its tags with it.
+func (t *tx) recordRemoval(ctx context.Context, e event.Event, tags []string) error {
+	e.Kind = event.Manifest
+	if err := t.record(ctx, e); err != nil {
+		return err
+	}
+	e.Kind = event.Tag
+	for _, name := range tags {
+		var err error
+		if e.Tag, err = oci.ParseTag(name); err != nil {
+			return err
+		}
+		if err := t.record(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // release takes away a manifest's references and begins the grace of its parts
@@ -84,12 +122,18 @@ func (t *tx) release(ctx context.Context, repo, manifest int64) error {
 }
 
 // DeleteTag implements meta.Manifests.
-func (db *DB) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error {
+func (db *DB) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag, by event.Actor) error {
 	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
-		n, err := t.exec(ctx, `DELETE FROM tags WHERE repo_id = (SELECT id FROM repos WHERE name = $1) AND name = $2`, repo.String(), tag.String())
-		if err == nil && n == 0 {
-			err = notFound(meta.ErrNotFound, "tag "+tag.String(), repo)
+		var digest string
+		err := t.get(ctx, `DELETE FROM tags WHERE repo_id = (SELECT id FROM repos WHERE name = $1) AND name = $2 RETURNING digest`,
+			args{repo.String(), tag.String()}, &digest)
+		if err != nil {
+			return notFound(err, "tag "+tag.String(), repo)
 		}
-		return err
+		d, err := oci.ParseDigest(digest)
+		if err != nil {
+			return err
+		}
+		return t.record(ctx, event.Event{Action: event.Delete, Kind: event.Tag, Repo: repo, Tag: tag, Digest: d, By: by})
 	})
 }

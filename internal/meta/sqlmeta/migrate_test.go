@@ -132,13 +132,19 @@ func TestInterruptedMigration(t *testing.T) {
 	mustPut(t, db, imageOf(t, mustRepo(t, "a"), "v1"))
 	db.Close()
 
-	first, err := migrations.ReadFile("migrations/sqlite/0001_init.sql")
+	files := fstest.MapFS{
+		"9999_next.sql": {Data: []byte("-- +goose Up\nALTER TABLE tags ADD COLUMN pinned SMALLINT;\nDELETE FROM tags;\nSELECT no_such_function();\n")},
+	}
+	released, err := migrations.ReadDir("migrations/sqlite")
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := fstest.MapFS{
-		"0001_init.sql": {Data: first},
-		"0002_next.sql": {Data: []byte("-- +goose Up\nALTER TABLE tags ADD COLUMN pinned SMALLINT;\nDELETE FROM tags;\nSELECT no_such_function();\n")},
+	for _, entry := range released {
+		text, err := migrations.ReadFile("migrations/sqlite/" + entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[entry.Name()] = &fstest.MapFile{Data: text}
 	}
 	pool := rawPool(t, path)
 	if err := migrateFrom(t.Context(), pool, files); err == nil {
@@ -150,13 +156,13 @@ func TestInterruptedMigration(t *testing.T) {
 		t.Fatal("no error from a migration that was cancelled")
 	}
 	pool.Close()
-	db = mustOpen(t, Options{Path: path}) // it is still at version 1
+	db = mustOpen(t, Options{Path: path}) // it is still at the version before
 	if _, err := db.FindManifest(t.Context(), mustRepo(t, "a"), oci.Ref{Tag: mustTag(t, "v1")}); err != nil {
 		t.Error(err)
 	}
 	db.Close()
 
-	files["0002_next.sql"].Data = []byte("-- +goose Up\nALTER TABLE tags ADD COLUMN pinned SMALLINT;\n")
+	files["9999_next.sql"].Data = []byte("-- +goose Up\nALTER TABLE tags ADD COLUMN pinned SMALLINT;\n")
 	pool = rawPool(t, path)
 	if err := migrateFrom(t.Context(), pool, files); err != nil {
 		t.Fatal(err)

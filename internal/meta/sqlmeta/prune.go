@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -210,7 +211,7 @@ func (db *DB) Prune(ctx context.Context, repo oci.Repo, before time.Time, limit 
 			if err != nil {
 				return err
 			}
-			if err := t.removeManifest(ctx, id, l.id, l.digest); err != nil {
+			if err := t.removeManifest(ctx, id, l.id, event.Event{Action: event.Collect, Repo: repo, Digest: d}); err != nil {
 				return err
 			}
 			gone = append(gone, d)

@@ -6,17 +6,24 @@ import (
 	"encoding/json"
 	"slices"
 
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
 
 // PutManifest implements meta.Manifests.
 func (db *DB) PutManifest(ctx context.Context, p meta.ManifestPut) (meta.ManifestResult, error) {
-	if res, done, err := db.putNothing(ctx, p); err != nil || done {
+	res, done, err := db.putNothing(ctx, p)
+	if err != nil {
 		return res, err
 	}
-	var res meta.ManifestResult
-	err := db.write(ctx, durable, func(ctx context.Context, t *tx) (err error) {
+	if done {
+		for _, e := range pushed(p) {
+			db.NoteEvent(e)
+		}
+		return res, nil
+	}
+	err = db.write(ctx, durable, func(ctx context.Context, t *tx) (err error) {
 		res, err = t.putManifest(ctx, p)
 		return err
 	})
@@ -115,12 +122,34 @@ func (t *tx) putManifest(ctx context.Context, p meta.ManifestPut) (meta.Manifest
 		_, err := t.exec(ctx, `INSERT INTO tags (repo_id, name, digest, manifest_id, moved_us, moved_by) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (repo_id, name) DO UPDATE SET digest = excluded.digest, manifest_id = excluded.manifest_id,
 				moved_us = excluded.moved_us, moved_by = excluded.moved_by WHERE tags.manifest_id <> excluded.manifest_id`,
-			repo, tag.String(), p.Digest.String(), id, t.wall(), p.By)
+			repo, tag.String(), p.Digest.String(), id, t.wall(), p.By.Name)
 		if err != nil {
 			return meta.ManifestResult{}, err
 		}
 	}
+	for _, e := range pushed(p) {
+		if err := t.record(ctx, e); err != nil {
+			return meta.ManifestResult{}, err
+		}
+	}
 	return meta.ManifestResult{Dangling: dangling}, nil
+}
+
+// pushed returns the events of p: one for each tag, or one without a tag.
+func pushed(p meta.ManifestPut) []event.Event {
+	e := event.Event{
+		Action: event.Push, Kind: event.Manifest, Repo: p.Repo, Digest: p.Digest,
+		MediaType: p.Manifest.MediaType, Size: int64(len(p.Manifest.Body)), By: p.By,
+	}
+	if len(p.Tags) == 0 {
+		return []event.Event{e}
+	}
+	list := make([]event.Event, len(p.Tags))
+	for i, tag := range p.Tags {
+		list[i] = e
+		list[i].Tag = tag
+	}
+	return list
 }
 
 // checkTags finds tags that would be moved and may not be. Nobody else writes
@@ -228,7 +257,7 @@ func (t *tx) storeManifest(ctx context.Context, repo int64, p meta.ManifestPut, 
 		return 0, err
 	}
 	var id int64
-	row := args{repo, p.Digest.String(), m.MediaType, len(m.Body), subject, m.ArtifactType, t.wall(), p.By, annotations, m.Body}
+	row := args{repo, p.Digest.String(), m.MediaType, len(m.Body), subject, m.ArtifactType, t.wall(), p.By.Name, annotations, m.Body}
 	err = t.get(ctx, `INSERT INTO manifests (repo_id, digest, media_type, size, subject, artifact_type, pushed_us, pushed_by, annotations, body)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (repo_id, digest) DO NOTHING RETURNING id`, row, &id)
 	switch {

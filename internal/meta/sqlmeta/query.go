@@ -198,6 +198,9 @@ type tx struct {
 	grace time.Duration
 	delay time.Duration
 	worst error // the first fatal error of the transaction
+
+	outbox   *outbox
+	recorded int // events, so far
 }
 
 // ticks is the time that counts, see clock.

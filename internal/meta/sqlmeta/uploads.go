@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -72,7 +73,7 @@ func (db *DB) SaveUpload(ctx context.Context, u meta.Upload) error {
 }
 
 // CommitUpload implements meta.Uploads.
-func (db *DB) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob) (meta.Blob, error) {
+func (db *DB) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob, by event.Actor) (meta.Blob, error) {
 	var has meta.Blob
 	err := db.write(ctx, durable, func(ctx context.Context, t *tx) error {
 		old, err := t.upload(ctx, u)
@@ -91,8 +92,10 @@ func (db *DB) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob) (met
 				return err
 			}
 		}
-		_, err = t.exec(ctx, `DELETE FROM uploads WHERE id = $1`, string(u.ID))
-		return err
+		if _, err = t.exec(ctx, `DELETE FROM uploads WHERE id = $1`, string(u.ID)); err != nil {
+			return err
+		}
+		return t.record(ctx, event.Event{Action: event.Push, Kind: event.Blob, Repo: u.Repo, Digest: b.Digest, Size: has.Size, By: by})
 	})
 	if err != nil {
 		return meta.Blob{}, err

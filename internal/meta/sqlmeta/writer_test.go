@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -218,7 +219,7 @@ func TestDurability(t *testing.T) {
 	}
 	u := meta.Upload{ID: "1", Repo: a, Key: "k1", Algorithm: oci.SHA256}
 	x := meta.Blob{Digest: oci.SHA256.FromBytes([]byte("x")), Key: "k1", Size: 1}
-	image := imageOf(t, a, "v1", "x")
+	image, other := imageOf(t, a, "v1", "x"), imageOf(t, a, "v1", "never there")
 	steps := []struct {
 		name   string
 		synced int64
@@ -226,16 +227,16 @@ func TestDurability(t *testing.T) {
 	}{
 		{"CreateUpload", 0, func() error { return db.CreateUpload(ctx, u) }},
 		{"SaveUpload", 0, func() error { return db.SaveUpload(ctx, u) }},
-		{"CommitUpload", 1, func() error { _, err := db.CommitUpload(ctx, u, x); return err }},
+		{"CommitUpload", 1, func() error { _, err := db.CommitUpload(ctx, u, x, event.Actor{}); return err }},
 		{"TouchBlob", 0, func() error { return db.TouchBlob(ctx, a, x.Digest) }},
 		{"SaveClock", 0, func() error { return db.SaveClock(ctx) }},
-		{"LinkBlob", 1, func() error { return db.LinkBlob(ctx, a, b, x.Digest) }},
+		{"LinkBlob", 1, func() error { return db.LinkBlob(ctx, a, b, x.Digest, event.Actor{}) }},
 		{"PutManifest", 1, func() error { _, err := db.PutManifest(ctx, image); return err }},
 		{"PutManifest again", 0, func() error { _, err := db.PutManifest(ctx, image); return err }},
 		{"MarkDamaged", 1, func() error { return db.MarkDamaged(ctx, x.Digest, "k1") }},
-		{"DeleteTag", 1, func() error { return db.DeleteTag(ctx, a, image.Tags[0]) }},
-		{"DeleteManifest", 1, func() error { return db.DeleteManifest(ctx, a, image.Digest) }},
-		{"UnlinkBlob", 1, func() error { return db.UnlinkBlob(ctx, a, x.Digest) }},
+		{"DeleteTag", 1, func() error { return db.DeleteTag(ctx, a, image.Tags[0], event.Actor{}) }},
+		{"DeleteManifest", 1, func() error { return db.DeleteManifest(ctx, a, image.Digest, event.Actor{}) }},
+		{"UnlinkBlob", 1, func() error { return db.UnlinkBlob(ctx, a, x.Digest, event.Actor{}) }},
 		{"CollectBlobs", 1, func() error { _, _, err := db.CollectBlobs(ctx, 9); return err }},
 		{"CollectBlobs again", 0, func() error { _, _, err := db.CollectBlobs(ctx, 9); return err }},
 		{"Forget", 1, func() error { return db.Forget(ctx, []blob.Key{"k1"}) }},
@@ -247,6 +248,13 @@ func TestDurability(t *testing.T) {
 		{"ExpireUploads", 1, func() error { _, err := db.ExpireUploads(ctx, 0, 9); return err }},
 		{"ExpireUploads again", 0, func() error { _, err := db.ExpireUploads(ctx, 0, 9); return err }},
 		{"DropUpload", 1, func() error { return db.DropUpload(ctx, u) }},
+		{"Subscribe", 1, func() error { _, err := db.Subscribe(ctx, "r", meta.NeedNews); return err }},
+		{"PutManifest with a reader", 1, func() error { _, err := db.PutManifest(ctx, other); return err }},
+		{"PutManifest again with a reader", 0, func() error { _, err := db.PutManifest(ctx, other); return err }},
+		{"FlushEvents", 0, func() error { return db.FlushEvents(ctx) }},
+		{"Advance", 0, func() error { return db.Advance(ctx, "r", 1) }},
+		{"TrimEvents", 0, func() error { _, err := db.TrimEvents(ctx, 0, 9); return err }},
+		{"Unsubscribe", 1, func() error { return db.Unsubscribe(ctx, "r") }},
 	}
 	for _, s := range steps {
 		before := db.Stats()
@@ -306,8 +314,10 @@ func TestFull(t *testing.T) {
 	if err != nil || len(tags) != n-1 {
 		t.Errorf("%d tags, %v; want %d", len(tags), err, n-1)
 	}
-	if err := db.DeleteManifest(t.Context(), a, tags[0].Digest); err != nil {
-		t.Errorf("delete: %v", err)
+	for _, tag := range tags[:2] { // the space of one alone may not be where a new one needs it
+		if err := db.DeleteManifest(t.Context(), a, tag.Digest, event.Actor{}); err != nil {
+			t.Errorf("delete: %v", err)
+		}
 	}
 	if err := db.Trouble(); err != nil {
 		t.Errorf("trouble after a commit: %v", err)
