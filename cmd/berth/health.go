@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,7 +20,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const defaultHealthURL = "http://127.0.0.1:5000/readyz"
+const (
+	defaultHealthURL = "http://127.0.0.1:5000/readyz"
+	healthTimeout    = 5 * time.Second
+)
 
 func newHealthCommand() *cobra.Command {
 	var c healthCheck
@@ -28,6 +32,8 @@ func newHealthCommand() *cobra.Command {
 		Short: "Ask a running registry whether it is ready",
 		Long: "health asks a running registry whether it is ready for requests, says so in one line\n" +
 			"and ends with 0 if it is and with 1 if it isn't: for HEALTHCHECK in a container.\n" +
+			"It asks the registry that the configuration describes: --config, or what the first\n" +
+			"process of this container was started with, or else what `berth serve` would take.\n" +
 			"If the registry speaks https it is asked so. On this machine itself the certificate\n" +
 			"isn't checked, unless --ca is given.",
 		Example: "  berth health\n  berth health --url https://registry.example.com/readyz --ca ca.crt",
@@ -40,15 +46,17 @@ func newHealthCommand() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&c.url, "url", defaultHealthURL, "ask at this `address`")
+	cmd.Flags().StringVar(&c.url, "url", "", "ask at this `address`, such as "+defaultHealthURL)
+	cmd.Flags().StringVar(&c.file, "config", "", "ask the registry of this configuration `file`")
 	cmd.Flags().StringVar(&c.ca, "ca", "", "trust the certificate authority in this `file` (PEM)")
-	cmd.Flags().DurationVar(&c.timeout, "timeout", 5*time.Second, "give up after this `time`")
+	cmd.Flags().DurationVar(&c.timeout, "timeout", healthTimeout, "give up after this `time`")
 	return cmd
 }
 
 // A healthCheck is one question to a registry.
 type healthCheck struct {
-	url     string
+	url     string // empty: that of the configuration
+	file    string
 	ca      string
 	timeout time.Duration
 }
@@ -57,11 +65,15 @@ type healthCheck struct {
 func (c healthCheck) run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	u, err := parseHealthURL(c.url)
+	target := healthTarget{url: c.url}
+	if c.url == "" {
+		target = configuredTarget(cmp.Or(c.file, containerFile()))
+	}
+	u, err := parseHealthURL(target.url)
 	if err != nil {
 		return usageError{err}
 	}
-	client, err := c.client(u)
+	client, err := c.client(u, target)
 	if err != nil {
 		return err
 	}
@@ -99,8 +111,8 @@ func parseHealthURL(s string) (*url.URL, error) {
 
 // client returns a client that trusts whom the check shall trust, and goes
 // straight there: through no proxy and after no redirect.
-func (c healthCheck) client(u *url.URL) (*http.Client, error) {
-	conf := &tls.Config{InsecureSkipVerify: isLoopback(u.Hostname())}
+func (c healthCheck) client(u *url.URL, target healthTarget) (*http.Client, error) {
+	conf := &tls.Config{InsecureSkipVerify: isLoopback(u.Hostname()) || c.url == ""}
 	if c.ca != "" {
 		pem, err := os.ReadFile(c.ca)
 		if err != nil {
@@ -112,7 +124,7 @@ func (c healthCheck) client(u *url.URL) (*http.Client, error) {
 		}
 	}
 	return &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true},
+		Transport:     &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true, DialContext: target.dial},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
 }

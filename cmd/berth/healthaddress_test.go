@@ -1,0 +1,82 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"berth/config"
+)
+
+func TestHealthTarget(t *testing.T) {
+	secure := config.TLS{Certificate: "/c", Key: "/k"}
+	tests := []struct {
+		name string
+		http config.HTTP
+		want healthTarget
+	}{
+		{"every address", config.HTTP{Listen: []string{":5000"}}, healthTarget{url: "http://127.0.0.1:5000/readyz"}},
+		{"IPv4", config.HTTP{Listen: []string{"0.0.0.0:80"}}, healthTarget{url: "http://127.0.0.1:80/readyz"}},
+		{"IPv6", config.HTTP{Listen: []string{"[::]:80"}}, healthTarget{url: "http://127.0.0.1:80/readyz"}},
+		{"one address", config.HTTP{Listen: []string{"[::1]:81", ":82"}}, healthTarget{url: "http://[::1]:81/readyz"}},
+		{"TLS", config.HTTP{Listen: []string{":443"}, TLS: secure}, healthTarget{url: "https://127.0.0.1:443/readyz"}},
+		{"socket", config.HTTP{Listen: []string{"unix:/run/b.sock"}}, healthTarget{url: "http://localhost/readyz", socket: "/run/b.sock"}},
+		{"none", config.HTTP{}, healthTarget{url: defaultHealthURL}},
+	}
+	for _, tt := range tests {
+		if got := targetOf(tt.http); got != tt.want {
+			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestServedFile(t *testing.T) {
+	tests := []struct{ cmdline, want string }{
+		{"/entrypoint.sh /etc/docker/registry/config.yml", "/etc/docker/registry/config.yml"},
+		{"/entrypoint.sh serve /c.yml", "/c.yml"},
+		{"registry serve /c.yml", "/c.yml"},
+		{"/bin/registry serve --flag /c.yml", "/c.yml"},
+		{"/entrypoint.sh", ""},
+		{"/entrypoint.sh serve", ""},
+		{"/entrypoint.sh --version", ""},
+		{"/sbin/init", ""},
+		{"", ""},
+	}
+	for _, tt := range tests {
+		if got := servedFile([]byte(strings.ReplaceAll(tt.cmdline, " ", "\x00") + "\x00")); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.cmdline, got, tt.want)
+		}
+	}
+}
+
+// TestHealthConfigured asks registries without being told where they are.
+func TestHealthConfigured(t *testing.T) {
+	begin := (*httptest.Server).Start
+	ready := readyServer(t, http.StatusOK, begin)
+	socket := filepath.Join(t.TempDir(), "s")
+	onSocket := readyServer(t, http.StatusOK, func(s *httptest.Server) {
+		l, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Skip(err)
+		}
+		s.Listener.Close()
+		s.Listener = l
+		s.Start()
+	})
+	defer onSocket.Close()
+	for name, env := range map[string][2]string{
+		"registry:2's variable": {"REGISTRY_HTTP_ADDR", ready.Listener.Addr().String()},
+		"Berth's variable":      {"BERTH_HTTP_LISTEN", ready.Listener.Addr().String()},
+		"socket":                {"BERTH_HTTP_LISTEN", "unix:" + socket},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(env[0], env[1])
+			if err := (healthCheck{timeout: healthTimeout}).run(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
