@@ -1,6 +1,7 @@
 package image
 
 import (
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -92,4 +93,16 @@ func awaitAnswer(t *testing.T, c *realtest.Container, addr string) {
 		}
 	}
 	t.Fatalf("nobody answers at %s after a minute", addr)
+}
+
+// awaitListening waits until somebody listens at addr.
+func awaitListening(t *testing.T, addr string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			conn.Close()
+			return
+		}
+	}
+	t.Fatalf("nobody listens at %s after a minute", addr)
 }

@@ -124,3 +124,6 @@ func Sources(t testing.TB) string {
 	}
 	return dir
 }
+
+// Container returns a container that another program has started.
+func (d *DockerCLI) Container(name string) *Container { return &Container{Name: name, docker: d} }
