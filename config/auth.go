@@ -67,13 +67,14 @@ func (t Token) Enabled() bool { return t.Realm != "" || t.RootCertBundle != "" |
 // it says so, not logged in; coming from one of its addresses; in repositories
 // that match one of its patterns.
 type Rule struct {
-	// Users is the list of names of users; `"*"` is everybody who is logged in.
+	// Users is the list of names of users, as they log in; `"*"` is everybody who
+	// is logged in.
 	Users []string `yaml:"users"`
 
 	// Groups is the list of names of groups, see `auth.groups`.
 	Groups []string `yaml:"groups"`
 
-	// Anonymous says whether the rule is for clients without log-in, too.
+	// Anonymous says whether the rule is for everybody, logged in or not.
 	Anonymous bool `yaml:"anonymous"`
 
 	// Addresses is the list of addresses (`10.0.0.7`) or networks (`10.0.0.0/8`)
@@ -81,7 +82,8 @@ type Rule struct {
 	Addresses []netip.Prefix `yaml:"addresses"`
 
 	// Repositories is the list of patterns of repository names: `*` stands for
-	// one part of a name, and `**` for any number of parts. Empty means all.
+	// characters of one part of a name, and `**` for one or more whole parts, so
+	// that `team/**` is everything below `team`. Empty means all.
 	Repositories []string `yaml:"repositories"`
 
 	// Allow is the list of what the rule allows: `pull`, `push`, `create` (a push

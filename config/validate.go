@@ -33,6 +33,7 @@ func (c Config) problems() []Problem {
 	oneOf(&k, "registry2.shadow", c.Registry2.Shadow, ShadowAuto, ShadowOn, ShadowOff)
 	k.metrics(c)
 	k.access(c)
+	k.proxyLogIn(c)
 	k.notifications(c.Notifications)
 	k.health(c.Health)
 	return inOrder(k.problems)

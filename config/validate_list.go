@@ -14,27 +14,6 @@ func (k *checker) count(path string, n, least, most int) {
 	}
 }
 
-// access checks the rules, each by itself.
-func (k *checker) access(c Config) {
-	for i, r := range c.Access {
-		path := element("access", i)
-		if len(r.Users) == 0 && len(r.Groups) == 0 && !r.Anonymous {
-			k.add(path, `is for nobody: write users: ["*"] for everybody who is logged in, names, groups, or anonymous: true`)
-		}
-		for j, g := range r.Groups {
-			if _, known := c.Auth.Groups[g]; !known {
-				k.add(element(path+".groups", j), "%q is no group: define it under auth.groups", g)
-			}
-		}
-		if len(r.Allow) == 0 {
-			k.add(path, "allows nothing: write allow: [pull], [pull, push], …")
-		}
-		for j, a := range r.Allow {
-			oneOf(k, element(path+".allow", j), a, AllowPull, AllowPush, AllowCreate, AllowDelete)
-		}
-	}
-}
-
 // notifications checks the endpoints. URLs are not repeated: they may hold
 // passwords.
 func (k *checker) notifications(n Notifications) {

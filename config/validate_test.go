@@ -62,8 +62,33 @@ func TestValidate(t *testing.T) {
 		{"negative tags", func(c *Config) { c.Lists.TagsMax = -1 }, "lists.tags_max: -1 is out of bounds"},
 		{"a rule for nobody", func(c *Config) { c.Access = []Rule{{Allow: []Allowed{AllowPull}}} }, "access[0]: is for nobody"},
 		{"a rule that allows nothing", func(c *Config) { c.Access = []Rule{{Anonymous: true}} }, "access[0]: allows nothing"},
-		{"a rule for a group that is none", func(c *Config) { c.Access = []Rule{{Groups: []string{"g"}, Allow: []Allowed{AllowPull}}} }, `access[0].groups[0]: "g" is no group`},
+		{"a rule for a group that is none", func(c *Config) {
+			c.Access = []Rule{{Anonymous: true, Groups: []string{"g"}, Allow: []Allowed{AllowPull}}}
+		}, `access[0].groups[0]: "g" is no group`},
 		{"a right", func(c *Config) { c.Access = []Rule{{Anonymous: true, Allow: []Allowed{"all"}}} }, `access[0].allow[0]: "all" is none of its values`},
+		{"a rule for users where nobody logs in", func(c *Config) { c.Access = []Rule{{Users: []string{"alice"}, Allow: []Allowed{AllowPull}}} }, "access[0]: is for people who are logged in, and there is no log-in: set auth.htpasswd.path"},
+		{"a user without a name", func(c *Config) {
+			c.Access = []Rule{{Users: []string{""}, Anonymous: true, Allow: []Allowed{AllowPull}}}
+		}, "access[0].users[0]: is empty"},
+		{"a user with a space", func(c *Config) {
+			c.Access = []Rule{{Users: []string{"a", "b "}, Anonymous: true, Allow: []Allowed{AllowPull}}}
+		}, `access[0].users[1]: "b " has a space around it`},
+		{"a pattern of users", func(c *Config) {
+			c.Access = []Rule{{Users: []string{"ci-*"}, Anonymous: true, Allow: []Allowed{AllowPull}}}
+		}, `access[0].users[0]: "ci-*" has a star, which is no pattern here`},
+		{"no network in a rule", func(c *Config) {
+			c.Access = []Rule{{Anonymous: true, Addresses: []netip.Prefix{{}}, Allow: []Allowed{AllowPull}}}
+		}, "access[0].addresses[0]: is no network"},
+		{"a pattern", func(c *Config) {
+			c.Access = []Rule{{Anonymous: true, Repositories: []string{"a", "Team/**"}, Allow: []Allowed{AllowPull}}}
+		}, `access[0].repositories[1]: the pattern "Team/**" can match no repository: write lower-case letters`},
+		{"a pattern with a host", func(c *Config) {
+			c.Access = []Rule{{Anonymous: true, Repositories: []string{"reg:5000/a"}, Allow: []Allowed{AllowPull}}}
+		}, `access[0].repositories[0]: the pattern "reg:5000/a" has a colon: write the repository alone`},
+		{"everybody in a group", func(c *Config) { c.Auth.Groups = map[string][]string{"g": {"*"}} }, `auth.groups.g: holds "*"`},
+		{"nobody in a group", func(c *Config) { c.Auth.Groups = map[string][]string{"g": {"a", ""}} }, "auth.groups.g[1]: is empty"},
+		{"a header with a space", func(c *Config) { c.Auth.ProxyHeader = "X User" }, `auth.proxy_header: "X User" is no name of a header`},
+		{"a header that nobody may set", func(c *Config) { c.Auth.ProxyHeader = "X-User" }, "auth.proxy_header: is believed from trusted proxies only, and there are none"},
 		{"an endpoint without a name", func(c *Config) { c.Notifications.Endpoints = []Endpoint{endpoint("")} }, "notifications.endpoints[0].name: is empty"},
 		{"two endpoints of a name", func(c *Config) { c.Notifications.Endpoints = []Endpoint{endpoint("a"), endpoint("a")} }, `notifications.endpoints[1].name: "a" is the name of another`},
 		{"events that are not kept", func(c *Config) { c.Notifications.Keep = 0 }, "notifications.keep: 0 is out of bounds"},
@@ -212,6 +237,18 @@ func TestWarnings(t *testing.T) {
 		{"log-in behind a proxy", func(c *Config) {
 			c.Auth.Htpasswd.Path, c.HTTP.TrustedProxies = "x", []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}
 		}, nil},
+		{"rules instead of log-in", func(c *Config) {
+			c.HTTP.Listen = []string{":5000"}
+			c.Access = []Rule{{Anonymous: true, Allow: []Allowed{AllowPull}}, {Anonymous: true, Allow: []Allowed{AllowPush}, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+		}, nil},
+		{"a rule that is open to all", func(c *Config) {
+			c.HTTP.Listen = []string{":5000"}
+			c.Access = []Rule{{Anonymous: true, Allow: []Allowed{AllowPull, AllowDelete}}}
+		}, []string{"access[0] lets everybody do more than pull"}},
+		{"two ways to let pull", func(c *Config) {
+			c.Auth.Htpasswd.Path, c.Auth.Anonymous = "x", AnonymousPull
+			c.Access = []Rule{{Users: []string{"*"}, Allow: []Allowed{AllowPush}}}
+		}, []string{clear, "auth.anonymous has no effect"}},
 		{"everybody is a proxy", func(c *Config) { c.HTTP.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} }, []string{proxy}},
 		{"short grace", func(c *Config) { c.GC.Grace = time.Minute }, []string{grace}},
 	}

@@ -11,11 +11,19 @@ func (c Config) Warnings() []string {
 	c = c.Derive()
 	var all []string
 	open := c.reachable()
-	if open != "" && !c.Auth.LogIn() {
+	if open != "" && !c.Auth.LogIn() && len(c.Access) == 0 {
 		all = append(all, "http.listen is "+open+" and no log-in is configured: everybody who reaches this machine may push, pull and delete; set auth.htpasswd.path, or listen on 127.0.0.1:5000")
 	}
 	if open != "" && c.Auth.LogIn() && !c.HTTP.TLS.Enabled() && len(c.HTTP.TrustedProxies) == 0 {
 		all = append(all, "http.listen is "+open+" and there is no TLS: passwords cross the network readable, and docker refuses to log in from other machines; set http.tls.certificate and http.tls.key, or put a proxy with TLS in front and name it in http.trusted_proxies")
+	}
+	if len(c.Access) > 0 && c.Auth.Anonymous == AnonymousPull {
+		all = append(all, "auth.anonymous has no effect beside access: write the rule {anonymous: true, allow: [pull]} there, and remove auth.anonymous")
+	}
+	for i, r := range c.Access {
+		if open != "" && r.Anonymous && len(r.Addresses) == 0 && slices.ContainsFunc(r.Allow, func(a Allowed) bool { return a != AllowPull }) {
+			all = append(all, element("access", i)+" lets everybody do more than pull, from anywhere and without log-in: give it addresses, or users instead of anonymous")
+		}
 	}
 	for _, p := range c.HTTP.TrustedProxies {
 		if p.Bits() == 0 {
