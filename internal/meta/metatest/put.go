@@ -18,6 +18,7 @@ func putTests() []test {
 		{name: "a wrong size is refused", run: putSize},
 		{name: "a part may be a manifest", run: putManifestAsPart},
 		{name: "tags move all or not at all", run: putTagsTogether},
+		{name: "tags that must stay do", run: putKeepTags},
 		{name: "a put again changes nothing", run: putAgain},
 		{name: "another media type replaces", run: putOtherType},
 		{name: "a put protects its parts from then on", run: putProtects},
@@ -169,6 +170,38 @@ func putTagsTogether(f *fixture) {
 	tags, err = f.Tags(f.ctx, a, "", 10)
 	f.ok(err)
 	f.equal("tags", tags, []meta.Tag{{Name: f.tag("v1"), Digest: digest(other)}, {Name: f.tag("v2"), Digest: digest(other)}})
+}
+
+// keep is a put that may make tags and not move them.
+func (f *fixture) keep(repo oci.Repo, m oci.Manifest, tags ...string) error {
+	f.Helper()
+	_, err := f.PutManifest(f.ctx, meta.ManifestPut{Repo: repo, Digest: digest(m), Manifest: m, Tags: f.tags(tags...), KeepTags: true})
+	return err
+}
+
+func putKeepTags(f *fixture) {
+	a := f.repo("a")
+	first, second := f.manifest(shape{note: "first"}), f.manifest(shape{note: "second"})
+	f.ok(f.keep(a, first, "v1", "latest"))
+	f.ok(f.keep(a, first, "v1")) // which changes nothing
+	f.ok(f.keep(a, first, "v1", "v1.0"))
+	for _, tags := range [][]string{{"v1"}, {"latest"}, {"v2", "v1"}, {"v1", "v2"}} {
+		err := f.keep(a, second, tags...)
+		if e, ok := errors.AsType[*meta.TagTakenError](err); !ok || e.Tag.String() == "v2" {
+			f.Errorf("%v: got %v, want a TagTakenError about the one that exists", tags, err)
+		}
+	}
+	f.equal("the manifest of a refused put", f.hasManifest(a, digest(second).String()), false)
+	f.equal("a new tag of a refused put", f.hasManifest(a, "v2"), false)
+	f.ok(f.keep(f.repo("b"), second, "v1")) // another repository's tags are others
+	f.ok(f.keep(a, second, "v2"))
+	f.ok(f.keep(a, second)) // by digest alone
+	tags, err := f.Tags(f.ctx, a, "", 10)
+	f.ok(err)
+	f.equal("tags", tags, []meta.Tag{{Name: f.tag("latest"), Digest: digest(first)}, {Name: f.tag("v1"), Digest: digest(first)},
+		{Name: f.tag("v1.0"), Digest: digest(first)}, {Name: f.tag("v2"), Digest: digest(second)}})
+	f.ok(f.DeleteTag(f.ctx, a, f.tag("v1")))
+	f.ok(f.keep(a, second, "v1")) // it is a new one again
 }
 
 func putAgain(f *fixture) {

@@ -18,6 +18,7 @@ func raceTests() []test {
 	return []test{
 		{name: "everything at once, without grace", run: raceAll, zero: true},
 		{name: "one of two saves wins", run: raceSave},
+		{name: "one of many makes a tag that must stay", run: raceKeepTags},
 		{name: "equal uploads at once are one blob", run: raceCommit},
 		{name: "a push against the collector is whole or refused", run: racePush, zero: true},
 	}
@@ -102,6 +103,35 @@ func (f *fixture) wholeOrGone(repo oci.Repo, m oci.Manifest) {
 			f.Errorf("manifest %s of %s lacks %s", digest(m), repo, part.Digest)
 		}
 	}
+}
+
+// raceKeepTags has 20 puts of different manifests at once, each of which may make
+// a tag and not move it.
+func raceKeepTags(f *fixture) {
+	a := f.repo("a")
+	var images []oci.Manifest
+	for i := range 20 {
+		images = append(images, f.manifest(shape{note: fmt.Sprint(i)}))
+	}
+	var won atomic.Int32
+	var winner atomic.Int32
+	crowd(len(images), func(i int, _ *rand.Rand) {
+		err := f.keep(a, images[i], "latest", fmt.Sprint("v", i))
+		_, taken := errors.AsType[*meta.TagTakenError](err)
+		switch {
+		case err == nil:
+			won.Add(1)
+			winner.Store(int32(i))
+		case !taken:
+			f.Errorf("put: %v", err)
+		}
+	})
+	tags, err := f.Tags(f.ctx, a, "", 30)
+	f.ok(err)
+	f.equal("winners", won.Load(), int32(1))
+	i := winner.Load()
+	d := digest(images[i])
+	f.equal("tags", tags, []meta.Tag{{Name: f.tag("latest"), Digest: d}, {Name: f.tag(fmt.Sprint("v", i)), Digest: d}})
 }
 
 func raceSave(f *fixture) {
