@@ -1,6 +1,10 @@
 package berth
 
 import (
+	"errors"
+	"fmt"
+	"net/netip"
+
 	"berth/config"
 	"berth/internal/auth"
 	"berth/internal/oci"
@@ -44,4 +48,84 @@ func accessRule(r config.Rule) auth.Rule {
 		rule.Allow = append(rule.Allow, auth.Action(a))
 	}
 	return rule
+}
+
+// An AccessQuestion asks whether somebody may do something.
+type AccessQuestion struct {
+	User       string // a name; "-" is who has not logged in
+	Address    string // of the client; "-" is one without, such as on a socket
+	Action     string // pull, create, push or delete
+	Repository string
+}
+
+// An AccessAnswer answers an AccessQuestion by the rules of a configuration.
+type AccessAnswer struct {
+	Allowed bool
+	Rule    int      // which rule allows it, or would if the registry were not read-only, counted from 0; -1 if none does
+	Why     string   // in a sentence
+	Rules   []string // what each rule says to the question
+}
+
+// AccessRules returns the access rules that are in force with cfg, each on one
+// line: those of its list or, if it has none, those that its log-in stands for.
+func AccessRules(cfg config.Config) []string {
+	var list []string
+	for _, r := range accessRules(cfg) {
+		list = append(list, r.String())
+	}
+	return list
+}
+
+// ExplainAccess decides as a server with cfg would, and says why. Its errors are
+// about the question.
+func ExplainAccess(cfg config.Config, q AccessQuestion) (AccessAnswer, error) {
+	p, a, err := q.parse()
+	if err != nil {
+		return AccessAnswer{}, err
+	}
+	policy := newPolicy(cfg)
+	d := policy.Decide(p, a)
+	answer := AccessAnswer{Allowed: d.Allowed(), Rule: d.Rule - 1}
+	switch d.Verdict {
+	case auth.Allowed:
+		answer.Why = "a rule allows it"
+	case auth.ReadOnly:
+		answer.Why = "the registry is read-only, so it answers 405; a rule would allow it otherwise"
+	case auth.NeedsLogIn:
+		answer.Why = "no rule allows it without log-in, so the registry answers 401 and asks for one"
+	default:
+		answer.Why = "no rule allows it, so the registry answers 403"
+	}
+	for _, lack := range policy.Explain(p, a) {
+		answer.Rules = append(answer.Rules, lack.Describe(p, a))
+	}
+	return answer, nil
+}
+
+// parse reads the question.
+func (q AccessQuestion) parse() (p auth.Principal, a auth.Access, err error) {
+	if q.User == "" {
+		return p, a, errors.New(`the user is empty: write a name, or - for who is not logged in`)
+	}
+	if q.User != "-" {
+		p.Name = q.User
+	}
+	if q.Address != "-" {
+		if p.Address, err = netip.ParseAddr(q.Address); err != nil {
+			return p, a, fmt.Errorf("%q is no address: write one such as 10.0.0.7, or - for a client without", q.Address)
+		}
+		p.Address = p.Address.Unmap()
+	}
+	switch a.Action = auth.Action(q.Action); a.Action {
+	case auth.Pull, auth.Create, auth.Push, auth.Delete:
+	default:
+		return p, a, fmt.Errorf("%q is no action: write pull, push, create or delete", q.Action)
+	}
+	if a.Repo, err = oci.ParseRepo(q.Repository); err != nil {
+		if e, ok := errors.AsType[*oci.Error](err); ok {
+			err = errors.New(e.Message)
+		}
+		return p, a, fmt.Errorf("%w (write the repository without host and tag)", err)
+	}
+	return p, a, nil
 }

@@ -80,6 +80,7 @@ func observe(r *http.Request, o distapi.Outcome) {
 	}
 	if !o.Principal.Anonymous() {
 		ops.SetUser(r.Context(), o.Principal.Name)
+		ops.SetLogIn(r.Context(), string(o.Principal.Via))
 	}
 }
 

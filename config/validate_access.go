@@ -89,11 +89,3 @@ func (k *checker) proxyLogIn(c Config) {
 		k.cross(header, []string{"http.trusted_proxies"}, "is believed from trusted proxies only, and there are none: name the addresses of yours in http.trusted_proxies")
 	}
 }
-
-// isToken reports whether s can be the name of a header (RFC 9110, section 5.1).
-func isToken(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
-		return !letter && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
-	})
-}

@@ -85,6 +85,7 @@ func newRootCommand() *cobra.Command {
 		newTLSCommand(),
 		newHealthCommand(),
 		newConfigCommand(),
+		newAccessCommand(),
 	)
 	return root
 }

@@ -23,7 +23,8 @@ type exchange struct {
 	start  time.Time
 	route  string
 	user   string
-	status int // 0 until a header is written
+	logIn  string // who checked the user, if not the registry
+	status int    // 0 until a header is written
 	out    int64
 	in     atomic.Int64
 	failed atomic.Bool // a read from or a write to the client failed
@@ -49,6 +50,14 @@ func SetRoute(ctx context.Context, route string) {
 func SetUser(ctx context.Context, user string) {
 	if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
 		e.user = user
+	}
+}
+
+// SetLogIn notes who has checked that the user is who they say, if it was not the
+// registry itself: "proxy"; see SetRoute.
+func SetLogIn(ctx context.Context, by string) {
+	if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		e.logIn = by
 	}
 }
 

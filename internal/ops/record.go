@@ -87,7 +87,7 @@ func (o RecordOptions) log(r *http.Request, e *exchange, id string, status int, 
 	if !o.Log.Enabled(r.Context(), level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 15)
+	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.String("method", cut(r.Method, maxMethod)),
 		slog.String("path", cut(r.URL.EscapedPath(), maxPath)))
@@ -105,6 +105,9 @@ func (o RecordOptions) log(r *http.Request, e *exchange, id string, status int, 
 	}
 	if e.user != "" {
 		attrs = append(attrs, slog.String("user", plain(cut(e.user, maxUser))))
+	}
+	if e.logIn != "" {
+		attrs = append(attrs, slog.String("login", e.logIn))
 	}
 	if e.route != "" {
 		attrs = append(attrs, slog.String("route", e.route))

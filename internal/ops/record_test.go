@@ -39,6 +39,7 @@ func TestAccessLog(t *testing.T) {
 	w, line := record(t, RecordOptions{}, r, func(w http.ResponseWriter, r *http.Request) {
 		SetRoute(r.Context(), "upload-finish")
 		SetUser(r.Context(), "ann")
+		SetLogIn(r.Context(), "proxy")
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.WriteHeader(http.StatusCreated)
 		w.WriteHeader(http.StatusOK) // comes too late
@@ -47,7 +48,7 @@ func TestAccessLog(t *testing.T) {
 	want := map[string]any{
 		"msg": "request", "level": "INFO", "method": "PUT", "path": "/v2/a%2Fb/blobs/uploads/x",
 		"query":  "digest=sha256%3A00&tag=a&tag=b%0Ac",
-		"status": 201.0, "in": 5.0, "out": 4.0, "client": "192.0.2.7", "user": "ann", "route": "upload-finish",
+		"status": 201.0, "in": 5.0, "out": 4.0, "client": "192.0.2.7", "user": "ann", "login": "proxy", "route": "upload-finish",
 		"agent": "docker/27", "id": w.Header().Get("X-Request-Id"),
 	}
 	for k, v := range want {
