@@ -200,7 +200,7 @@ func putKeepTags(f *fixture) {
 	f.ok(err)
 	f.equal("tags", tags, []meta.Tag{{Name: f.tag("latest"), Digest: digest(first)}, {Name: f.tag("v1"), Digest: digest(first)},
 		{Name: f.tag("v1.0"), Digest: digest(first)}, {Name: f.tag("v2"), Digest: digest(second)}})
-	f.ok(f.DeleteTag(f.ctx, a, f.tag("v1")))
+	f.ok(f.DeleteTag(f.ctx, a, f.tag("v1"), event.Actor{}))
 	f.ok(f.keep(a, second, "v1")) // it is a new one again
 }
 
