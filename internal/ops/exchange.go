@@ -20,16 +20,18 @@ const statusGone = 499
 // Most of it belongs to the handler's goroutine. What concerns the body is
 // atomic, since a handler may leave reading it to another one.
 type exchange struct {
-	start  time.Time
-	route  string
-	user   string
-	logIn  string // who checked the user, if not the registry
-	status int    // 0 until a header is written
-	out    int64
-	in     atomic.Int64
-	failed atomic.Bool // a read from or a write to the client failed
-	gone   atomic.Bool // because the client closed the connection
-	late   atomic.Bool // because the client was too slow
+	start   time.Time
+	metrics *Metrics // may be nil
+	route   string
+	traffic *routeTraffic // of route; nil until that is known
+	user    string
+	logIn   string // who checked the user, if not the registry
+	status  int    // 0 until a header is written
+	out     int64
+	in      atomic.Int64
+	failed  atomic.Bool // a read from or a write to the client failed
+	gone    atomic.Bool // because the client closed the connection
+	late    atomic.Bool // because the client was too slow
 }
 
 type exchangeKey struct{}
@@ -37,12 +39,13 @@ type exchangeKey struct{}
 // SetRoute notes what kind of thing a request asks for, such as "blob-get". It
 // becomes a label of metrics: give one of a fixed set of names, never anything
 // that comes from the request. ctx is the context of the request; outside of
-// Record it is without effect.
+// Record it is without effect. Metrics count a request by the first route.
 //
 // SetRoute and SetUser are called from the handler's goroutine.
 func SetRoute(ctx context.Context, route string) {
 	if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
 		e.route = route
+		e.metrics.enter(e)
 	}
 }
 

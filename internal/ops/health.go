@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // Health is whether a server can do its work. A new one is not ready. It may be
@@ -14,10 +16,13 @@ type Health struct {
 	ready    bool
 	stopping bool
 	problems map[string]string // by part; the server is not ready while there is one
+	failing  map[string]Check  // those checks that fail; their reasons are problems
+
+	closed atomic.Bool // a failing check is Closed
 }
 
 // NewHealth returns the health of a server that is starting.
-func NewHealth() *Health { return &Health{problems: map[string]string{}} }
+func NewHealth() *Health { return &Health{problems: map[string]string{}, failing: map[string]Check{}} }
 
 // SetReady says that the server has started.
 func (h *Health) SetReady() {
@@ -48,6 +53,51 @@ func (h *Health) ClearProblem(part string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.problems, part)
+}
+
+// setCheck says that a check fails and why, or with an empty reason that it is
+// good.
+func (h *Health) setCheck(c Check, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if reason == "" {
+		delete(h.problems, c.Name)
+		delete(h.failing, c.Name)
+	} else {
+		h.problems[c.Name] = reason
+		h.failing[c.Name] = c
+	}
+	closed := false
+	for _, f := range h.failing {
+		closed = closed || f.Effect == Closed
+	}
+	h.closed.Store(closed)
+}
+
+// Open reports whether requests may be served: no check whose effect is Closed
+// fails.
+func (h *Health) Open() bool { return !h.closed.Load() }
+
+// Checks answers as the /debug/health of registry:2 does: 200 and {}, or 503
+// and the reasons by the names of what doesn't work.
+func (h *Health) Checks() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		SetRoute(r.Context(), "health")
+		h.mu.Lock()
+		body, err := json.Marshal(h.problems)
+		status := http.StatusOK
+		if len(h.problems) > 0 {
+			status = http.StatusServiceUnavailable
+		}
+		h.mu.Unlock()
+		if err != nil {
+			body, status = []byte("{}"), http.StatusInternalServerError // can't be: it holds strings
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.WriteHeader(status)
+		_, _ = w.Write(body) // the asker may be gone
+	})
 }
 
 // A HealthState is Health at one moment.

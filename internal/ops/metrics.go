@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
-	"strconv"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,49 +20,44 @@ const maxRoutes = 64
 // Metrics are the numbers that Prometheus reads. It may be used concurrently.
 type Metrics struct {
 	registry *prometheus.Registry
-	requests *prometheus.CounterVec
-	seconds  *prometheus.HistogramVec
-	bytesIn  *prometheus.CounterVec
-	bytesOut *prometheus.CounterVec
-	inFlight prometheus.Gauge
-
-	mu     sync.RWMutex
-	routes map[string]bool
+	traffic  *traffic
 }
 
 // NewMetrics returns metrics with a registry of their own, which hold the
 // requests that Record notes, the Go runtime, the process and berth_build_info
 // with the given version.
 func NewMetrics(version string) *Metrics {
-	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "berth_http_requests_total", Help: "Requests answered. Code 499 is a client that left before it had its answer.",
-		}, []string{"route", "method", "code"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "berth_http_request_seconds", Help: "Time from the header of a request to the end of its answer.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
-		}, []string{"route"}),
-		bytesIn: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "berth_http_request_bytes_total", Help: "Bytes read of the bodies of requests.",
-		}, []string{"route"}),
-		bytesOut: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "berth_http_response_bytes_total", Help: "Bytes written of the bodies of answers.",
-		}, []string{"route"}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "berth_http_requests_in_flight", Help: "Requests being answered now.",
-		}),
-		routes: map[string]bool{},
-	}
+	m := &Metrics{registry: prometheus.NewRegistry(), traffic: newTraffic()}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "berth_build_info", Help: "Always 1; its labels say what runs.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
 	// In a new registry none of these can collide.
-	m.registry.MustRegister(m.requests, m.seconds, m.bytesIn, m.bytesOut, m.inFlight, build,
+	m.registry.MustRegister(newTrafficCollector(m.traffic), build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// AddOldNames tells of requests under the names that registry:2 has, too.
+// handlers says what registry:2 calls the handler of each route; routes that it
+// doesn't name are left out, as registry:2 doesn't count them.
+func (m *Metrics) AddOldNames(handlers map[string]string) error {
+	return m.register("registry_http_requests_total", newOldCollector(m.traffic, handlers))
+}
+
+// Actions adds a histogram of how long something takes, under a name that ends
+// in _seconds. The returned function gives, for the values of the labels, the
+// one that notes a time. Call it once for each.
+func (m *Metrics) Actions(name, help string, labels ...string) (func(values ...string) func(time.Duration), error) {
+	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help}, labels)
+	if err := m.register(name, vec); err != nil {
+		return nil, err
+	}
+	return func(values ...string) func(time.Duration) {
+		o := vec.WithLabelValues(values...)
+		return func(d time.Duration) { o.Observe(d.Seconds()) }
+	}, nil
 }
 
 // GaugeFunc adds a gauge whose value f tells whenever it is read, from any
@@ -108,7 +101,15 @@ func (l promLogger) Println(v ...any) {
 // begin notes that a request has come. A nil m notes nothing.
 func (m *Metrics) begin() {
 	if m != nil {
-		m.inFlight.Inc()
+		m.traffic.inFlight.Add(1)
+	}
+}
+
+// enter notes what a request asks for, as soon as that is known.
+func (m *Metrics) enter(e *exchange) {
+	if m != nil && e.traffic == nil {
+		e.traffic = m.traffic.route(e.route)
+		e.traffic.inFlight.Add(1)
 	}
 }
 
@@ -117,34 +118,10 @@ func (m *Metrics) end(e *exchange, method string, status int, took time.Duration
 	if m == nil {
 		return
 	}
-	m.inFlight.Dec()
-	route := m.route(e.route)
-	m.requests.WithLabelValues(route, methodLabel(method), codeLabel(status)).Inc()
-	m.seconds.WithLabelValues(route).Observe(took.Seconds())
-	m.bytesIn.WithLabelValues(route).Add(float64(e.in.Load()))
-	m.bytesOut.WithLabelValues(route).Add(float64(e.out))
-}
-
-// route returns the label of a route: itself if it is one of the first
-// maxRoutes well-formed ones, else "other".
-func (m *Metrics) route(s string) string {
-	const other = "other"
-	m.mu.RLock()
-	known := m.routes[s]
-	m.mu.RUnlock()
-	if known {
-		return s
-	}
-	if !isName(s) {
-		return other
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.routes) >= maxRoutes && !m.routes[s] {
-		return other
-	}
-	m.routes[s] = true
-	return s
+	m.enter(e)
+	m.traffic.inFlight.Add(-1)
+	e.traffic.inFlight.Add(-1)
+	m.traffic.add(e.traffic, method, status, took, e.in.Load(), e.out)
 }
 
 // isName reports whether s looks like the name of a route.
@@ -159,21 +136,4 @@ func isName(s string) bool {
 		}
 	}
 	return true
-}
-
-// methodLabel returns the label of a method: clients may send any word.
-func methodLabel(method string) string {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
-		return method
-	default:
-		return "other"
-	}
-}
-
-func codeLabel(status int) string {
-	if status < 100 || status > 999 {
-		return "other"
-	}
-	return strconv.Itoa(status)
 }

@@ -78,16 +78,16 @@ func TestMetrics(t *testing.T) {
 func TestMetricsBoundRoutes(t *testing.T) {
 	m := NewMetrics("v")
 	for i := range 10 * maxRoutes {
-		m.route(fmt.Sprintf("route-%d", i))
+		m.traffic.route(fmt.Sprintf("route-%d", i))
 	}
-	if len(m.routes) != maxRoutes {
-		t.Errorf("got %d routes, want %d", len(m.routes), maxRoutes)
+	if n := len(m.traffic.routes); n > maxRoutes+1 {
+		t.Errorf("got %d routes, want %d and other", n, maxRoutes)
 	}
-	if got := m.route("route-0"); got != "route-0" {
+	if got := m.traffic.route("route-0").name; got != "route-0" {
 		t.Errorf("a known route: got %q", got)
 	}
 	for _, s := range []string{"", "route-999", "A", "a/b", strings.Repeat("a", 41)} {
-		if got := m.route(s); got != "other" {
+		if got := m.traffic.route(s).name; got != "other" {
 			t.Errorf("%q: got %q, want other", s, got)
 		}
 	}

@@ -52,7 +52,7 @@ func Record(o RecordOptions, next http.Handler) http.Handler {
 		quiet[route] = true
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		e := &exchange{start: time.Now()}
+		e := &exchange{start: time.Now(), metrics: o.Metrics}
 		id := idOf(r)
 		w.Header().Set(requestID, id)
 		parent := r.Context()
