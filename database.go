@@ -1,6 +1,7 @@
 package berth
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -39,6 +40,7 @@ func (s *Server) openDatabase(ctx context.Context, now func() time.Time) error {
 const (
 	clockEvery = time.Minute
 	idleAfter  = 2 * time.Second
+	day        = 24 * time.Hour // after which sessions that never expire are no longer held in memory
 )
 
 // keepDatabase does what the database needs beside requests until ctx ends, and
@@ -58,7 +60,7 @@ func (s *Server) keepDatabase(ctx context.Context) error {
 			return nil
 		case <-clock.C:
 			s.warn(ctx, "save the clock", s.meta.SaveClock(ctx))
-			s.core.ForgetSessions(s.cfg.Uploads.Expire)
+			s.core.ForgetSessions(cmp.Or(s.cfg.Uploads.Expire, day))
 		case <-idle.C:
 			s.watchDatabase()
 			if quiet.begins() {

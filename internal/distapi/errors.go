@@ -261,3 +261,22 @@ func errorBody(e oci.Error) []byte {
 	}
 	return body
 }
+
+// Unavailable answers every request with 503 UNAVAILABLE and detail, as
+// registry:2 does while a health check fails.
+func Unavailable(detail string) http.Handler {
+	body := errorBody(oci.Error{Code: oci.Unavailable, Message: "service unavailable", Detail: detail})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Docker-Distribution-Api-Version", "registry/2.0")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Cache-Control", "no-store")
+		header.Set("Retry-After", "5")
+		header.Set("Content-Type", "application/json")
+		header.Set("Content-Length", strconv.Itoa(len(body)))
+		w.WriteHeader(http.StatusServiceUnavailable)
+		if r.Method != http.MethodHead {
+			w.Write(body) // an error here is the client's loss
+		}
+	})
+}

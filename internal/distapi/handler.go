@@ -75,6 +75,14 @@ type Handler struct {
 	// another one, may use the registry. nil means that none may.
 	CrossSite func(*http.Request) bool
 
+	// CatalogMax and TagsMax are the largest pages. 0 means 1,000 repositories,
+	// and all tags.
+	CatalogMax, TagsMax int
+
+	// Begin, if it is set, is told what a request asks for as soon as that is
+	// understood.
+	Begin func(*http.Request, route.Kind)
+
 	// Observe, if it is set, is told of every request before its answer ends.
 	Observe func(*http.Request, Outcome)
 
@@ -170,6 +178,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
 	var err error
 	if c.route, err = route.Parse(r.Method, r.URL); err != nil {
 		return err
+	}
+	if h.Begin != nil {
+		h.Begin(r, c.route.Kind)
 	}
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return refuse(http.StatusUnsupportedMediaType, oci.Unsupported, "Content-Encoding is not supported: send the content as it is")

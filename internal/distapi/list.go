@@ -2,6 +2,7 @@ package distapi
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -35,8 +36,8 @@ func beginList(w http.ResponseWriter, mediaType string) {
 // catalog lists repositories.
 func (h *Handler) catalog(w http.ResponseWriter, r *http.Request, c *call) error {
 	n := c.route.Page.N
-	if n == route.Whole || n > pageSize {
-		n = pageSize
+	if most := cmp.Or(h.CatalogMax, pageSize); n == route.Whole || n > most {
+		n = most
 	}
 	var list registry.List[oci.Repo]
 	if n > 0 {
@@ -60,7 +61,10 @@ func (h *Handler) catalog(w http.ResponseWriter, r *http.Request, c *call) error
 // tags lists the tags of a repository: as many as were asked for, or all of
 // them, without ever having all in memory.
 func (h *Handler) tags(w http.ResponseWriter, r *http.Request, c *call) error {
-	n := min(c.route.Page.N, maxTagPage)
+	n := min(c.route.Page.N, cmp.Or(h.TagsMax, maxTagPage))
+	if n == route.Whole && h.TagsMax > 0 {
+		n = h.TagsMax
+	}
 	page := registry.Page{After: c.route.Page.Last, Limit: n}
 	if n <= 0 {
 		page.Limit = pageSize

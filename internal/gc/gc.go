@@ -31,7 +31,7 @@ const tombstones = 7 * 24 * time.Hour
 type Collector struct {
 	Records    meta.Garbage
 	Blobs      blob.Store
-	UploadIdle time.Duration // after which an upload is given up
+	UploadIdle time.Duration // after which an upload is given up; 0 is never
 	Log        *slog.Logger
 
 	collected atomic.Int64
@@ -53,7 +53,7 @@ func (c *Collector) Collected() int64 { return c.collected.Load() }
 func (c *Collector) Collect(ctx context.Context) (r Report, err error) {
 	c.running.Lock()
 	defer c.running.Unlock()
-	for {
+	for c.UploadIdle > 0 {
 		n, err := c.Records.ExpireUploads(ctx, c.UploadIdle, batch)
 		if r.Uploads += n; err != nil {
 			return r, err

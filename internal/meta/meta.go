@@ -14,6 +14,7 @@ package meta
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/internal/blob"
@@ -130,8 +131,17 @@ type ManifestPut struct {
 	// that it had and lost are one in any case.
 	RefuseMissing bool
 
+	// Require lists parts that the repository must have, whatever RefuseMissing
+	// says.
+	Require []oci.Digest
+
 	// KeepTags makes it an error if one of Tags points to something else.
 	KeepTags bool
+}
+
+// Requires reports whether the repository must have the part d.
+func (p ManifestPut) Requires(d oci.Digest) bool {
+	return p.RefuseMissing || slices.Contains(p.Require, d)
 }
 
 // A ManifestResult is what PutManifest found.

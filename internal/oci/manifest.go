@@ -32,6 +32,9 @@ type Descriptor struct {
 	Size         int64             `json:"size"` // bytes
 	ArtifactType string            `json:"artifactType,omitempty"`
 	Annotations  map[string]string `json:"annotations,omitempty"`
+
+	URLs     []string `json:"-"` // where else the content is to be had
+	Platform string   `json:"-"` // os/architecture of a child of an index; empty if it doesn't say
 }
 
 // MarshalText returns the digest as it is written, so that a Descriptor can be

@@ -198,9 +198,10 @@ func (p *partReader) descriptor(raw json.RawMessage, at string) (Descriptor, err
 			return d, invalid("%s.mediaType is not a text", at)
 		}
 	}
-	if err := checkURLs(fields["urls"], at); err != nil {
+	if d.URLs, err = parseURLs(fields["urls"], at); err != nil {
 		return d, err
 	}
+	d.Platform = parsePlatform(fields["platform"])
 	sub := partReader{strict: true}
 	d.ArtifactType = sub.text(fields, "artifactType")
 	d.Annotations = sub.annotations(fields, "annotations")
@@ -218,22 +219,35 @@ func parseSize(raw json.RawMessage) (int64, error) {
 	return n, nil
 }
 
-// checkURLs accepts only web addresses. Berth itself never fetches them.
-func checkURLs(raw json.RawMessage, at string) error {
+// parsePlatform returns os/architecture. What is no platform is none: no client
+// could choose by it.
+func parsePlatform(raw json.RawMessage) string {
+	var p struct {
+		OS           string `json:"os"`
+		Architecture string `json:"architecture"`
+	}
+	if raw == nil || json.Unmarshal(raw, &p) != nil || p.OS == "" && p.Architecture == "" {
+		return ""
+	}
+	return p.OS + "/" + p.Architecture
+}
+
+// parseURLs accepts only web addresses. Berth itself never fetches them.
+func parseURLs(raw json.RawMessage, at string) ([]string, error) {
 	if raw == nil {
-		return nil
+		return nil, nil
 	}
 	var list []string
 	if err := json.Unmarshal(raw, &list); err != nil {
-		return invalid("%s.urls is not a list of texts", at)
+		return nil, invalid("%s.urls is not a list of texts", at)
 	}
 	for _, s := range list {
 		u, err := url.Parse(s)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return invalid("%s.urls: %s is not an http or https address", at, quote(s))
+			return nil, invalid("%s.urls: %s is not an http or https address", at, quote(s))
 		}
 	}
-	return nil
+	return list, nil
 }
 
 func (p *partReader) text(fields map[string]json.RawMessage, key string) (s string) {

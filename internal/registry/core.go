@@ -38,6 +38,7 @@ type Options struct {
 
 	Deletion      Deletion
 	RefuseMissing bool          // refuse manifests with parts that the repository never had
+	Manifests     Manifests     // what else manifests must be like
 	MaxUpload     int64         // bytes of one blob; 0 means no limit
 	Grace         time.Duration // how long what nothing refers to is kept: see Touch
 
@@ -215,8 +216,12 @@ func (c *Core) PutManifest(ctx context.Context, p Put) (PutResult, error) {
 	} else if has := d.Algorithm().FromBytes(p.Manifest.Body); has != d {
 		return PutResult{}, &oci.Error{Code: oci.DigestInvalid, Message: "the manifest was pushed as " + d.String() + " and has the digest " + has.String()}
 	}
+	if err := c.Manifests.check(p.Manifest); err != nil {
+		return PutResult{}, err
+	}
 	res, err := c.Records.PutManifest(ctx, meta.ManifestPut{
-		Repo: p.Repo, Digest: d, Manifest: p.Manifest, Tags: p.Tags, By: c.by, RefuseMissing: c.RefuseMissing, KeepTags: p.KeepTags,
+		Require: c.Manifests.required(p.Manifest),
+		Repo:    p.Repo, Digest: d, Manifest: p.Manifest, Tags: p.Tags, By: c.by, RefuseMissing: c.RefuseMissing, KeepTags: p.KeepTags,
 	})
 	if err != nil {
 		return PutResult{}, manifestError(err)

@@ -61,8 +61,17 @@ func putRefuse(f *fixture) {
 	p := meta.ManifestPut{Repo: a, Digest: digest(m), Manifest: m, Tags: f.tags("v1"), RefuseMissing: true}
 	_, err := f.PutManifest(f.ctx, p)
 	f.equal("missing", asMissing(err), []oci.Digest{digestOf("nowhere")})
+	required := p
+	required.RefuseMissing, required.Require = false, []oci.Digest{digestOf("nowhere")}
+	_, err = f.PutManifest(f.ctx, required)
+	f.equal("missing of those required", asMissing(err), []oci.Digest{digestOf("nowhere")})
 	f.equal("stored", f.hasManifest(a, "v1"), false)
 	f.put(a, m, "v1")
+	_, err = f.PutManifest(f.ctx, required) // also when it is stored already
+	f.equal("missing of those required", asMissing(err), []oci.Digest{digestOf("nowhere")})
+	required.Require = []oci.Digest{digestOf("here")}
+	_, err = f.PutManifest(f.ctx, required)
+	f.ok(err)
 	_, err = f.PutManifest(f.ctx, p) // also when it is stored already
 	f.equal("missing", asMissing(err), []oci.Digest{digestOf("nowhere")})
 	f.push(a, "nowhere")

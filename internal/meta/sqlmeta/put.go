@@ -67,7 +67,7 @@ func (db *DB) putNothing(ctx context.Context, p meta.ManifestPut) (meta.Manifest
 		if !ok {
 			continue
 		}
-		if lost || p.RefuseMissing {
+		if lost || p.Requires(d.Digest) {
 			return meta.ManifestResult{}, false, nil
 		}
 		res.Dangling = append(res.Dangling, d.Digest)
@@ -190,7 +190,7 @@ func (t *tx) checkParts(ctx context.Context, repo int64, p meta.ManifestPut) (di
 		case has.state == present && d.Size != oci.UnknownSize && d.Size != has.size:
 			return nil, nil, &meta.SizeError{Digest: d.Digest, Says: d.Size, Has: has.size}
 		case again || has.state == present:
-		case has.state == lost || p.RefuseMissing:
+		case has.state == lost || p.Requires(d.Digest):
 			missing = append(missing, d.Digest)
 		default:
 			dangling = append(dangling, d.Digest)
