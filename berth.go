@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"berth/config"
@@ -79,18 +80,27 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	if s.login, err = openLogin(ctx, cfg, s.log); err != nil {
 		return nil, err
 	}
+	if err := s.openOps(); err != nil {
+		return nil, err
+	}
+	store, err := s.openStorageTimes()
+	if err != nil {
+		return nil, err
+	}
+	manifests, err := manifestRules(cfg.Manifests)
+	if err != nil {
+		return nil, err
+	}
 	s.core = registry.New(registry.Options{
-		Blobs: s.blobs, Records: s.meta, Log: s.log,
+		Blobs: store, Records: s.meta, Log: s.log,
 		Deletion:      deletion(cfg),
+		Manifests:     manifests,
 		RefuseMissing: cfg.Manifests.Missing == config.MissingRefuse,
 		MaxUpload:     int64(cfg.Uploads.MaxSize),
 		Grace:         cfg.GC.Grace,
 	})
-	s.collector = &gc.Collector{Records: s.meta, Blobs: s.blobs, UploadIdle: cfg.Uploads.Expire, Log: s.log}
+	s.collector = &gc.Collector{Records: s.meta, Blobs: store, UploadIdle: cfg.Uploads.Expire, Log: s.log}
 	s.proxies = listen.NewProxies(listen.ProxyOptions{Trusted: cfg.HTTP.TrustedProxies, Setting: "http.trusted_proxies", Log: s.log})
-	if err := s.openOps(); err != nil {
-		return nil, err
-	}
 	s.clients = s.clientHandler()
 	s.admin = s.adminHandler()
 	return s, nil
@@ -158,6 +168,24 @@ func deletion(cfg config.Config) registry.Deletion {
 		return registry.DeletionOn
 	}
 	return registry.DeletionOff
+}
+
+// manifestRules turns what the configuration says of manifests into rules.
+func manifestRules(c config.Manifests) (m registry.Manifests, err error) {
+	m = registry.Manifests{RefuseURLs: c.URLs.Refuse, Platforms: c.Platforms}
+	for _, list := range []struct {
+		from []string
+		to   *[]*regexp.Regexp
+	}{{c.URLs.Allow, &m.AllowURLs}, {c.URLs.Deny, &m.DenyURLs}} {
+		for _, text := range list.from {
+			re, err := regexp.Compile(text)
+			if err != nil {
+				return m, fmt.Errorf("manifests.urls: %w", err)
+			}
+			*list.to = append(*list.to, re)
+		}
+	}
+	return m, nil
 }
 
 // open returns the registry as a client may use it.

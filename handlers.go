@@ -27,14 +27,17 @@ func (s *Server) clientHandler() http.Handler {
 		CrossSite:   headers.CrossSite,
 		Peer:        s.peer,
 		Known:       s.login.known,
+		CatalogMax:  s.cfg.Lists.CatalogMax,
+		TagsMax:     s.cfg.Lists.TagsMax,
+		Begin:       begin,
 		Observe:     observe,
 		Log:         s.log,
 	}
 	return s.record(headers.Wrap(s.below(router{
-		api:   api,
+		api:   s.unlessClosed(api),
 		live:  s.health.Liveness(ops.Bare),
 		ready: s.health.Readiness(ops.Bare),
-		page:  webui.Home(webui.Options{Host: s.externalHost(), LogIn: s.cfg.Auth.LogIn()}),
+		page:  s.unlessClosed(webui.Home(webui.Options{Host: s.externalHost(), LogIn: s.cfg.Auth.LogIn()})),
 	})))
 }
 

@@ -35,6 +35,7 @@ func (s *Server) openOps() error {
 		s.metrics.CounterFunc("berth_database_commits_total", "Transactions of the database.", func() float64 { return float64(s.meta.Stats().Commits) }),
 		s.metrics.CounterFunc("berth_database_mutations_total", "Changes that those transactions held.", func() float64 { return float64(s.meta.Stats().Mutations) }),
 		s.openLoginMetrics(),
+		s.metrics.AddOldNames(oldHandlers()),
 	)
 }
 
@@ -55,9 +56,19 @@ func (s *Server) openLoginMetrics() error {
 }
 
 // Ops returns the handler for whoever looks after the registry: /healthz and
-// /readyz with reasons, /metrics, /debug/pprof/. It asks nobody to log in.
+// /readyz with reasons, the metrics, /debug/health, /debug/vars and
+// /debug/pprof/. It asks nobody to log in.
 func (s *Server) Ops() http.Handler {
-	return ops.Handler(ops.HandlerOptions{Health: s.health, Metrics: s.metrics, Log: s.log})
+	o := ops.HandlerOptions{Health: s.health, Path: s.cfg.Metrics.Path, Vars: s.vars, Log: s.log}
+	if s.cfg.Metrics.Prometheus {
+		o.Metrics = s.metrics
+	}
+	return ops.Handler(o)
+}
+
+// vars is what /debug/vars tells of the registry, where registry:2 tells it.
+func (s *Server) vars() map[string]any {
+	return map[string]any{"registry": map[string]any{}}
 }
 
 // record notes requests in the access log and in the metrics.
@@ -72,6 +83,9 @@ func (s *Server) record(next http.Handler) http.Handler {
 	}
 	return ops.Record(o, next)
 }
+
+// begin tells the metrics what a request asks for.
+func begin(r *http.Request, kind route.Kind) { ops.SetRoute(r.Context(), kind.String()) }
 
 // observe tells the access log and the metrics what a request was.
 func observe(r *http.Request, o distapi.Outcome) {

@@ -87,7 +87,9 @@ type Endpoint struct {
 }
 
 // Health is what is looked at to find out whether the registry can do its work.
-// While any of these checks fails, every request is answered 503.
+// While any of these checks fails, `/readyz` and `/debug/health` answer 503. While
+// a file, an address or the data directory itself is what fails, so is every other
+// request, as with registry:2.
 type Health struct {
 	Storage StorageCheck `yaml:"storage"`
 
@@ -102,7 +104,8 @@ type Health struct {
 	TCP []TCPCheck `yaml:"tcp"`
 }
 
-// StorageCheck is whether the data directory can be written to and read.
+// StorageCheck is whether the data directory is there, and can be written to and
+// read. While it is there and can't be written to, pulls go on.
 type StorageCheck struct {
 	// Enabled says whether it is looked at.
 	Enabled bool `yaml:"enabled"`

@@ -27,6 +27,7 @@ func (c Config) problems() []Problem {
 	k.token(c.Auth.Token)
 	k.limits(c)
 	k.times(c)
+	k.manifests(c.Manifests)
 	oneOf(&k, "manifests.missing", c.Manifests.Missing, MissingAccept, MissingRefuse)
 	oneOf(&k, "log.level", c.Log.Level, LogDebug, LogInfo, LogWarn, LogError)
 	oneOf(&k, "log.format", c.Log.Format, LogText, LogJSON)
@@ -185,6 +186,7 @@ func (k *checker) metrics(c Config) {
 	if address == "" {
 		return
 	}
+	k.metricsPath(c.Metrics.Path)
 	if text := badAddress(address, "127.0.0.1"); text != "" {
 		k.add(path, "%s", text)
 		return

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -73,4 +74,34 @@ func (k *checker) often(path string, timeout, interval time.Duration, threshold 
 	k.between(path+".timeout", timeout, time.Millisecond, day, "")
 	k.between(path+".interval", interval, time.Second, day, "")
 	k.count(path+".threshold", threshold, 1, 1e6)
+}
+
+// manifests checks what is said of URLs and platforms.
+func (k *checker) manifests(m Manifests) {
+	for path, list := range map[string][]string{"manifests.urls.allow": m.URLs.Allow, "manifests.urls.deny": m.URLs.Deny} {
+		for i, text := range list {
+			if _, err := regexp.Compile(text); err != nil {
+				k.add(element(path, i), "%q is no regular expression: write one such as ^https://example\\.com/", text)
+			}
+		}
+	}
+	for i, p := range m.Platforms {
+		system, arch, ok := strings.Cut(p, "/")
+		if p != "all" && (!ok || system == "" || arch == "" || strings.Contains(arch, "/")) {
+			k.add(element("manifests.platforms", i), "%q is no platform: write one such as linux/amd64, or all", p)
+		}
+	}
+}
+
+// metricsPath checks where the metrics are.
+func (k *checker) metricsPath(path string) {
+	for _, taken := range []string{"/healthz", "/readyz", "/debug/"} {
+		if path == taken || strings.HasPrefix(path, taken) && strings.HasSuffix(taken, "/") {
+			k.add("metrics.path", "%q is where something else is: write another path, such as /metrics", path)
+			return
+		}
+	}
+	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?#") {
+		k.add("metrics.path", "%q is no path: write one such as /metrics", path)
+	}
 }

@@ -102,6 +102,10 @@ func TestValidate(t *testing.T) {
 		{"a status", func(c *Config) {
 			c.Health.HTTP = []HTTPCheck{{URL: "http://a", Timeout: 1e9, Interval: 1e9, Threshold: 1}}
 		}, "health.http[0].status: 0 is out of bounds"},
+		{"a pattern that is none", func(c *Config) { c.Manifests.URLs.Deny = []string{"("} }, `manifests.urls.deny[0]: "(" is no regular expression`},
+		{"a platform", func(c *Config) { c.Manifests.Platforms = []string{"all", "amd64"} }, `manifests.platforms[1]: "amd64" is no platform: write one such as linux/amd64`},
+		{"metrics without a slash", func(c *Config) { c.Metrics.Listen, c.Metrics.Path = "127.0.0.1:1", "metrics" }, `metrics.path: "metrics" is no path`},
+		{"metrics in the place of health", func(c *Config) { c.Metrics.Listen, c.Metrics.Path = "127.0.0.1:1", "/debug/vars" }, `metrics.path: "/debug/vars" is where something else is`},
 		{"a socket without a path", listenOn("unix:"), "http.listen[0]: names no socket"},
 		{"a socket that is a folder", listenOn("unix:/run/"), "http.listen[0]: names no socket"},
 		{"a socket as a URL", listenOn("unix:///run/berth.sock"), "http.listen[0]: a socket is written with one colon"},

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -56,8 +58,13 @@ func newLogger(c config.Log) *slog.Logger {
 		level = slog.LevelInfo // Validate has refused it
 	}
 	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewTextHandler(os.Stderr, options)
 	if c.Format == config.LogJSON {
-		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+		handler = slog.NewJSONHandler(os.Stderr, options)
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, options))
+	var fields []slog.Attr
+	for _, name := range slices.Sorted(maps.Keys(c.Fields)) {
+		fields = append(fields, slog.String(name, c.Fields[name]))
+	}
+	return slog.New(handler.WithAttrs(fields))
 }

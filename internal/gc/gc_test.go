@@ -358,7 +358,7 @@ func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		store := &counted{}
-		c := gc.Collector{Blobs: store, Records: still{n: &store.collects}, Log: slog.New(slog.DiscardHandler)}
+		c := gc.Collector{UploadIdle: time.Hour, Blobs: store, Records: still{n: &store.collects}, Log: slog.New(slog.DiscardHandler)}
 		done := make(chan error)
 		go func() { done <- c.Run(ctx, time.Minute) }()
 		synctest.Wait()
