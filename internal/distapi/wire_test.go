@@ -285,3 +285,37 @@ func TestManyDangling(t *testing.T) {
 		t.Errorf("got %s %s, %d bytes of warning %q", resp.Status, body, len(warning), warning)
 	}
 }
+
+// TestListLimits holds that no page is larger than the configuration says, and
+// that the next one is found.
+func TestListLimits(t *testing.T) {
+	b := newBench(t, "open")
+	b.CatalogMax, b.TagsMax = 3, 2
+	names := longList("v", 5)
+	for _, r := range longList("r", 5) {
+		b.pushManifest(t, r, emptyIndex, names...)
+	}
+	for _, tt := range []struct {
+		target string
+		items  int
+		more   bool
+	}{
+		{"/v2/_catalog", 3, true},
+		{"/v2/_catalog?n=2", 2, true},
+		{"/v2/_catalog?n=4", 3, true},
+		{"/v2/_catalog?n=0", 0, false},
+		{"/v2/r000000/tags/list", 2, true},
+		{"/v2/r000000/tags/list?n=1", 1, true},
+		{"/v2/r000000/tags/list?n=5000", 2, true},
+		{"/v2/r000000/tags/list?last=v000002", 2, false},
+	} {
+		resp, body := b.send(t, "GET", tt.target, nil, nil)
+		var list struct{ Repositories, Tags []string }
+		if err := json.Unmarshal(body, &list); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(list.Repositories) + len(list.Tags); n != tt.items || (next(resp) != "") != tt.more {
+			t.Errorf("%s: got %s with Link %q, want %d, and more: %v", tt.target, body, next(resp), tt.items, tt.more)
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package operate
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"berth/test/realtest"
+)
+
+// TestHealthChecks has the same file, named by the operator of each, close
+// registry:2 and Berth: what clients and the debug listener answer is the same.
+// Berth says as well that it isn't ready, and that it is alive.
+func TestHealthChecks(t *testing.T) {
+	dir := t.TempDir()
+	down := filepath.Join(dir, "down")
+	real := startReal(t, "registry", t.TempDir(), fmt.Sprintf("health: {file: [{file: %q, interval: 1s}]}\n", down))
+	metrics := fmt.Sprintf("127.0.0.1:%d", realtest.FreePort(t))
+	config := write(t, dir, "berth.yml", fmt.Sprintf("health: {files: [{file: %q, interval: 1s}]}\nmetrics: {listen: %q}\nlog: {fields: {site: here}}\n", down, metrics))
+	reg := realtest.Start(t, realtest.Options{Args: []string{"--config", config}})
+
+	same := func(path string, ours, theirs string) {
+		t.Helper()
+		status, header, body := get(t, ours+path)
+		status2, header2, body2 := get(t, theirs+path)
+		var a, b any
+		if json.Unmarshal([]byte(body), &a) != nil || json.Unmarshal([]byte(body2), &b) != nil || fmt.Sprint(a) != fmt.Sprint(b) ||
+			status != status2 || header.Get("Content-Type") != header2.Get("Content-Type") {
+			t.Errorf("%s: got %d %s %s, and registry:2 answers %d %s %s", path, status, header.Get("Content-Type"), body, status2, header2.Get("Content-Type"), body2)
+		}
+	}
+	same("/debug/health", "http://"+metrics, "http://"+real.debug)
+	same("/v2/_catalog", reg.URL, real.url)
+	write(t, dir, "down", "")
+	soon(t, answers(real.url+"/v2/", 503))
+	soon(t, answers(reg.URL+"/v2/", 503))
+	same("/debug/health", "http://"+metrics, "http://"+real.debug)
+	for _, path := range []string{"/v2/", "/", "/v2/app/manifests/v1", "/v2/_catalog"} {
+		same(path, reg.URL, real.url)
+	}
+	for url, want := range map[string]int{reg.URL + "/healthz": 200, reg.URL + "/readyz": 503, "http://" + metrics + "/readyz": 503} {
+		if status, _, body := get(t, url); status != want {
+			t.Errorf("%s: got %d %s, want %d", url, status, body, want)
+		}
+	}
+	if err := os.Remove(down); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, answers(reg.URL+"/v2/", 200))
+	said := 0
+	for _, e := range reg.Log.Entries() {
+		if e.Text("msg") == "a health check fails" && e.Text("check") == down {
+			said++
+		}
+		if e.Text("site") != "here" {
+			t.Errorf("a line of the log has no log.fields: %v", e)
+		}
+	}
+	if said != 1 {
+		t.Errorf("the log says %d times that the check fails, want once:\n%s", said, reg.Log)
+	}
+}
