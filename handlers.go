@@ -19,6 +19,7 @@ func (s *Server) clientHandler() http.Handler {
 		Open:        s.open,
 		Policy:      s.login.policy,
 		Tokens:      s.login.tokens,
+		TokenServer: s.login.server,
 		Realm:       s.cfg.Auth.Realm,
 		MaxManifest: int64(s.cfg.Manifests.MaxSize),
 		ExternalURL: s.externalURL(),

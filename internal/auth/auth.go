@@ -20,6 +20,10 @@ type Principal struct {
 	Name    string     // the user's name; empty means anonymous
 	Address netip.Addr // where the client is, as far as it can be believed; invalid if it has none
 	Via     Via        // by what the name is known
+
+	// Limit is what the token of another server is for, which is as much as its
+	// holder may do here. Nil sets no limit.
+	Limit *Grants
 }
 
 // Via says who checked that a Principal is who it says.
@@ -30,10 +34,21 @@ type Via string
 const (
 	ViaRegistry Via = ""
 	ViaProxy    Via = "proxy" // a trusted proxy said so
+	ViaToken    Via = "token" // the token of another server says so
 )
 
-// Anonymous reports whether nobody logged in.
-func (p Principal) Anonymous() bool { return p.Name == "" }
+// Anonymous reports whether nobody logged in. Who brings the token of another
+// server has, whether or not that names a user.
+func (p Principal) Anonymous() bool { return p.Name == "" && p.Via != ViaToken }
+
+// Lister returns p as who asks which repositories there are. A token for that
+// list is for the whole of it.
+func (p Principal) Lister() Principal {
+	if p.Limit != nil && p.Limit.Catalog {
+		p.Limit = nil
+	}
+	return p
+}
 
 // Credentials are what a client presented: a user name and a password.
 type Credentials struct {
@@ -119,6 +134,7 @@ const (
 	Denied     Verdict = iota
 	NeedsLogIn         // denied to the anonymous, where logging in from the same address may help
 	ReadOnly           // only denied because the registry takes no writes at present
+	OutOfScope         // only denied because the token isn't for it: another one may be
 	Allowed
 )
 

@@ -104,6 +104,9 @@ func (r *Rules) Decide(p Principal, a Access) Decision {
 		if r.readOnly && a.Action.Writes() {
 			return Decision{Verdict: ReadOnly, Rule: i + 1}
 		}
+		if p.Limit != nil && !p.Limit.Allows(a) {
+			return Decision{Verdict: OutOfScope, Rule: i + 1}
+		}
 		return Decision{Verdict: Allowed, Rule: i + 1}
 	}
 	return Decision{Verdict: r.refusal(p)}

@@ -142,6 +142,8 @@ func (h *Handler) explainLogin(r *http.Request, c *call, err error) (problem, bo
 		switch e.Verdict {
 		case auth.NeedsLogIn:
 			p.header("WWW-Authenticate", h.challenge(r, &challengeError{kind: c.route.Kind, needs: tokenNeeds(c.route)}))
+		case auth.OutOfScope:
+			p.header("WWW-Authenticate", h.challenge(r, &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: tokenNeeds(c.route)}))
 		case auth.ReadOnly:
 			p = problem{status: http.StatusMethodNotAllowed, error: oci.Error{Code: oci.Unsupported,
 				Message: "the registry is read-only at present: pull from it, and push and delete later (read_only in its configuration)"}}

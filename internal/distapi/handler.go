@@ -48,6 +48,10 @@ type Handler struct {
 	// has some, which is what a registry with anonymous pulls needs.
 	Tokens *token.Issuer
 
+	// TokenServer, if it is set, is where clients get their tokens instead, and
+	// Tokens is not asked.
+	TokenServer *TokenServer
+
 	// Known reports whether the user of a token is still a user. nil means that
 	// tokens are believed until they expire.
 	Known func(auth.Principal) bool
@@ -88,6 +92,22 @@ type Handler struct {
 
 	Log *slog.Logger
 }
+
+// A TokenServer is another server that makes tokens for this registry.
+type TokenServer struct {
+	Realm    string // its address, as it stands in challenges
+	Service  string // what it calls this registry
+	Verifier TokenVerifier
+}
+
+// A TokenVerifier reads tokens. The error is auth.ErrInvalid, or auth.ErrExpired
+// together with what the token said, which is then good for nothing but going on
+// with an upload. It may be called concurrently.
+type TokenVerifier interface {
+	Verify(text string) (auth.Claims, error)
+}
+
+var _ TokenVerifier = (*token.Issuer)(nil)
 
 // A Form is how an address is written in an answer.
 type Form uint8

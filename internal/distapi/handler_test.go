@@ -268,7 +268,7 @@ func TestExpiredToken(t *testing.T) {
 	b := newBench(t, "anonymous")
 	policy := b.Policy
 	bearer := func(name string, actions ...auth.Action) http.Header {
-		g := token.Grants{Repos: []token.RepoGrant{{Repo: mustRepo("app"), Actions: actions}}}
+		g := auth.Grants{Repos: []auth.RepoGrant{{Repo: mustRepo("app"), Actions: actions}}}
 		text, _, err := b.Tokens.Issue(auth.Principal{Name: name}, g)
 		if err != nil {
 			t.Fatal(err)
@@ -303,7 +303,7 @@ func TestExpiredToken(t *testing.T) {
 	expect(201, alice, "PUT", location+"?digest="+d, "23")
 	resp, _ = b.send(t, "POST", "/v2/app/blobs/uploads/", bearer("alice", auth.Push), nil)
 	b.now.Add(-time.Hour)
-	b.now.Add(time.Hour + token.TTL + token.Overtime)
+	b.now.Add(time.Hour + token.TTL + auth.Overtime)
 	expect(401, alice, "PATCH", resp.Header.Get("Location"), "x")
 }
 

@@ -42,7 +42,7 @@ func (h *Handler) catalog(w http.ResponseWriter, r *http.Request, c *call) error
 	var list registry.List[oci.Repo]
 	if n > 0 {
 		var err error
-		if list, err = c.svc.Repos(r.Context(), registry.Page{After: c.route.Page.Last, Limit: n}, h.readable(c)); err != nil {
+		if list, err = c.svc.Repos(r.Context(), registry.Page{After: c.route.Page.Last, Limit: n}, h.readable(c.id.who.Lister())); err != nil {
 			return err
 		}
 	}

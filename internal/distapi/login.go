@@ -16,7 +16,7 @@ import (
 // An identity is who sent a request, and by what it is known.
 type identity struct {
 	who    auth.Principal
-	claims *token.Claims // of the token, if it was one
+	claims *auth.Claims // of the token, if it was one
 }
 
 // identify finds out who sent r, and from where. Nobody is wrong who shows
@@ -41,7 +41,7 @@ func (h *Handler) byHeaders(r *http.Request, rt route.Route) (identity, error) {
 	switch {
 	case scheme == "":
 		return identity{}, nil
-	case strings.EqualFold(scheme, "Bearer") && h.Tokens != nil:
+	case strings.EqualFold(scheme, "Bearer") && h.verifier() != nil:
 		return h.verify(value, rt)
 	case h.Auth == nil:
 		return identity{}, nil
@@ -55,7 +55,20 @@ func (h *Handler) byHeaders(r *http.Request, rt route.Route) (identity, error) {
 }
 
 // logsIn reports whether there is any way to log in.
-func (h *Handler) logsIn() bool { return h.Auth != nil || h.ProxyHeader != "" }
+func (h *Handler) logsIn() bool {
+	return h.Auth != nil || h.ProxyHeader != "" || h.TokenServer != nil
+}
+
+// verifier returns what reads tokens; nil where there are none.
+func (h *Handler) verifier() TokenVerifier {
+	switch {
+	case h.TokenServer != nil:
+		return h.TokenServer.Verifier
+	case h.Tokens != nil:
+		return h.Tokens
+	}
+	return nil
+}
 
 // byProxy returns the user that a trusted proxy says it has logged in, or nobody.
 // From anyone else the header is dropped, so that nothing can take it for true.
@@ -128,17 +141,21 @@ func (h *Handler) logIn(r *http.Request, c auth.Credentials) (auth.Principal, er
 // verify reads a token. One that has expired lets its holder go on with an
 // upload, which the Service knows to be theirs, and nothing else.
 func (h *Handler) verify(text string, rt route.Route) (identity, error) {
-	c, err := h.Tokens.Verify(text)
-	if errors.Is(err, token.ErrExpired) && continues(rt.Kind) {
+	c, err := h.verifier().Verify(text)
+	if errors.Is(err, auth.ErrExpired) && continues(rt.Kind) {
 		err = nil
 	}
-	if err == nil && h.Known != nil && !c.Principal.Anonymous() && !h.Known(c.Principal) {
-		err = token.ErrInvalid
+	if err == nil && h.TokenServer == nil && h.Known != nil && !c.Principal.Anonymous() && !h.Known(c.Principal) {
+		err = auth.ErrInvalid
 	}
 	if err != nil {
 		return identity{}, &challengeError{problem: "invalid_token", kind: rt.Kind, needs: tokenNeeds(rt)}
 	}
-	return identity{who: c.Principal, claims: &c}, nil
+	who := c.Principal
+	if h.TokenServer != nil {
+		who.Via, who.Limit = auth.ViaToken, &c.Grants
+	}
+	return identity{who: who, claims: &c}, nil
 }
 
 // continues reports whether k goes on with an upload.
@@ -187,7 +204,7 @@ func (h *Handler) admit(c *call) error {
 	scoped := need != (auth.Access{})
 	if scoped {
 		d := h.Policy.Decide(c.id.who, need)
-		if !d.Allowed() && (claims == nil || d.Verdict != auth.NeedsLogIn) {
+		if !d.Allowed() && (claims == nil || d.Verdict != auth.NeedsLogIn && d.Verdict != auth.OutOfScope) {
 			return &auth.DeniedError{Principal: c.id.who, Access: need, Verdict: d.Verdict}
 		}
 	}
@@ -200,11 +217,11 @@ func (h *Handler) admit(c *call) error {
 	return &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: tokenNeeds(c.route)}
 }
 
-// readable reports whether the caller may pull from repo: what lists and mounts
+// readable reports whether who may pull from a repository: what lists and mounts
 // are limited to.
-func (h *Handler) readable(c *call) func(oci.Repo) bool {
+func (h *Handler) readable(who auth.Principal) func(oci.Repo) bool {
 	return func(repo oci.Repo) bool {
-		return h.Policy.Decide(c.id.who, auth.Access{Repo: repo, Action: auth.Pull}).Allowed()
+		return h.Policy.Decide(who, auth.Access{Repo: repo, Action: auth.Pull}).Allowed()
 	}
 }
 
@@ -217,14 +234,26 @@ type challengeError struct {
 
 func (e *challengeError) Error() string { return "token: " + e.problem }
 
+// tokenServer returns where a client gets its tokens and what the registry is
+// called there; nothing where there are no tokens.
+func (h *Handler) tokenServer(r *http.Request) (realm, service string) {
+	if h.TokenServer != nil {
+		return h.TokenServer.Realm, h.TokenServer.Service
+	}
+	if base, ok := h.base(r); ok && h.Tokens != nil {
+		return base + route.Route{Kind: route.TokenGet}.String(), token.Service
+	}
+	return "", ""
+}
+
 // challenge returns the WWW-Authenticate header that says what e does. Without
 // a problem no token came.
 func (h *Handler) challenge(r *http.Request, e *challengeError) string {
-	base, ok := h.base(r)
-	if h.Tokens == nil || !ok || isToken(e.kind) {
+	realm, service := h.tokenServer(r)
+	if realm == "" || isToken(e.kind) {
 		return "Basic realm=" + quoted(h.Realm)
 	}
-	text := "Bearer realm=" + quoted(base+route.Route{Kind: route.TokenGet}.String()) + ",service=" + quoted(token.Service)
+	text := "Bearer realm=" + quoted(realm) + ",service=" + quoted(service)
 	var scopes []string
 	for _, a := range e.needs {
 		if a != (auth.Access{}) {

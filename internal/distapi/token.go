@@ -22,7 +22,7 @@ func isToken(k route.Kind) bool { return k == route.TokenGet || k == route.Token
 // tokenGet gives a token to the user of the Authorization header, or to the
 // anonymous.
 func (h *Handler) tokenGet(w http.ResponseWriter, r *http.Request, c *call) error {
-	if h.Tokens == nil {
+	if h.Tokens == nil || h.TokenServer != nil {
 		return noTokens()
 	}
 	q := r.URL.Query()
@@ -50,7 +50,7 @@ func (h *Handler) tokenGet(w http.ResponseWriter, r *http.Request, c *call) erro
 // tokenPost gives a token for the user and password of a form (RFC 6749,
 // section 4.3).
 func (h *Handler) tokenPost(w http.ResponseWriter, r *http.Request, c *call) error {
-	if h.Tokens == nil {
+	if h.Tokens == nil || h.TokenServer != nil {
 		return noTokens()
 	}
 	form, err := h.readForm(w, r)
@@ -111,7 +111,7 @@ func (h *Handler) readForm(w http.ResponseWriter, r *http.Request) (url.Values, 
 func (h *Handler) giveToken(w http.ResponseWriter, who auth.Principal, scopes []string) error {
 	grants, err := token.Grant(scopes, who, h.Policy)
 	var text string
-	var claims token.Claims
+	var claims auth.Claims
 	if err == nil {
 		text, claims, err = h.Tokens.Issue(who, grants)
 	}

@@ -44,7 +44,7 @@ func (h *Handler) uploadStart(w http.ResponseWriter, r *http.Request, c *call) e
 // if it were not there, since clients give up on a refusal. But where only the
 // token is too small, a client can get a larger one.
 func (h *Handler) mount(r *http.Request, c *call) error {
-	m := registry.Mount{From: c.route.From, To: c.route.Repo, Digest: c.route.Mount, Readable: h.readable(c)}
+	m := registry.Mount{From: c.route.From, To: c.route.Repo, Digest: c.route.Mount, Readable: h.readable(c.id.who)}
 	source := auth.Access{Repo: m.From, Action: auth.Pull}
 	switch {
 	case m.From.IsZero(): // there is no scope to ask for

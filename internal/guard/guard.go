@@ -137,7 +137,9 @@ func (g *Guard) Repos(ctx context.Context, p registry.Page, readable func(oci.Re
 	if d := g.policy.Enters(g.who); !d.Allowed() {
 		return registry.List[oci.Repo]{}, &auth.DeniedError{Principal: g.who, Verdict: d.Verdict}
 	}
-	return g.svc.Repos(ctx, p, g.and(readable))
+	lister := *g
+	lister.who = g.who.Lister()
+	return g.svc.Repos(ctx, p, lister.and(readable))
 }
 
 // Tags needs pull.

@@ -1,49 +1,26 @@
 package token
 
 import (
-	"slices"
 	"strings"
 
 	"berth/internal/auth"
 	"berth/internal/oci"
 )
 
-// Grants are what a token lets its holder do, at most: the policy is asked
-// again with every request.
-type Grants struct {
-	Repos   []RepoGrant
-	Catalog bool // may list repositories
-}
-
-// A RepoGrant is what may be done with one repository.
-type RepoGrant struct {
-	Repo    oci.Repo
-	Actions []auth.Action
-}
-
-// Allows reports whether a is among the grants. A grant to push is one to
-// create, too.
-func (g Grants) Allows(a auth.Access) bool {
-	return slices.ContainsFunc(g.Repos, func(r RepoGrant) bool {
-		return r.Repo == a.Repo && (slices.Contains(r.Actions, a.Action) ||
-			a.Action == auth.Create && slices.Contains(r.Actions, auth.Push))
-	})
-}
-
 // Grant returns what of the scopes p may have now. What it doesn't understand
 // it doesn't grant. The error is ErrTooMany or nil.
 //
 // Each text holds scopes separated by spaces, such as
 // "repository:library/alpine:pull,push" or "registry:catalog:*".
-func Grant(scopes []string, p auth.Principal, policy auth.Policy) (Grants, error) {
-	var g Grants
+func Grant(scopes []string, p auth.Principal, policy auth.Policy) (auth.Grants, error) {
+	var g auth.Grants
 	seen := 0
 	for _, text := range scopes {
 		for s := range strings.FieldsSeq(text) {
 			if seen++; seen > MaxScopes {
-				return Grants{}, ErrTooMany
+				return auth.Grants{}, ErrTooMany
 			}
-			g.add(s, p, policy)
+			add(&g, s, p, policy)
 		}
 	}
 	return g, nil
@@ -52,7 +29,7 @@ func Grant(scopes []string, p auth.Principal, policy auth.Policy) (Grants, error
 // add grants what p may have of one scope. It is read from both ends: the type
 // stands before the first colon, the actions behind the last one, and a name
 // may hold colons, though none that is a repository of ours does.
-func (g *Grants) add(scope string, p auth.Principal, policy auth.Policy) {
+func add(g *auth.Grants, scope string, p auth.Principal, policy auth.Policy) {
 	if scope == CatalogScope {
 		g.Catalog = true // what the list shows is for the policy to say
 		return
@@ -72,7 +49,7 @@ func (g *Grants) add(scope string, p auth.Principal, policy auth.Policy) {
 	for action := range strings.SplitSeq(name[colon+1:], ",") {
 		for _, a := range actions(action) {
 			if access := (auth.Access{Repo: repo, Action: a}); !g.Allows(access) && policy.Decide(p, access).Allowed() {
-				g.grant(access)
+				g.Add(access)
 			}
 		}
 	}
@@ -92,16 +69,6 @@ func actions(s string) []auth.Action {
 		return []auth.Action{auth.Pull, auth.Push, auth.Create, auth.Delete}
 	}
 	return nil
-}
-
-func (g *Grants) grant(a auth.Access) {
-	for i := range g.Repos {
-		if g.Repos[i].Repo == a.Repo {
-			g.Repos[i].Actions = append(g.Repos[i].Actions, a.Action)
-			return
-		}
-	}
-	g.Repos = append(g.Repos, RepoGrant{Repo: a.Repo, Actions: []auth.Action{a.Action}})
 }
 
 // CatalogScope is the scope to ask for to list repositories.

@@ -24,7 +24,7 @@ func (r rules) Enters(auth.Principal) auth.Decision { return auth.Decision{} }
 func everything() auth.Policy { return auth.NewRules(auth.RuleBook{Rules: auth.Open()}) }
 
 // format writes grants as scopes.
-func format(g Grants) string {
+func format(g auth.Grants) string {
 	var list []string
 	if g.Catalog {
 		list = append(list, "catalog")

@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,10 +25,6 @@ const Service = "berth"
 // TTL is how long a token lets its holder begin things.
 const TTL = 5 * time.Minute
 
-// Overtime is how long behind its end a token lets its holder continue an
-// upload of theirs: layers may take longer to push than a token lives.
-const Overtime = 24 * time.Hour
-
 // Limits of a token.
 const (
 	KeySize   = 32       // bytes
@@ -39,16 +34,8 @@ const (
 	prefix    = "berth1."
 )
 
-var (
-	// ErrInvalid says that a token is not one of this registry.
-	ErrInvalid = errors.New("token: not valid")
-
-	// ErrExpired says that a token has been one of this registry.
-	ErrExpired = errors.New("token: expired")
-
-	// ErrTooMany says that more was asked for than fits into a token.
-	ErrTooMany = fmt.Errorf("token: more than %d scopes", MaxScopes)
-)
+// ErrTooMany says that more was asked for than fits into a token.
+var ErrTooMany = fmt.Errorf("token: more than %d scopes", MaxScopes)
 
 // An Issuer makes tokens and checks them. It may be used concurrently.
 type Issuer struct {
@@ -65,14 +52,6 @@ func NewIssuer(key []byte, now func() time.Time) (*Issuer, error) {
 	return &Issuer{key: slices.Clone(key), now: now}, nil
 }
 
-// Claims are what a token says.
-type Claims struct {
-	Principal auth.Principal
-	Grants    Grants
-	Issued    time.Time
-	Expires   time.Time
-}
-
 // A claimsJSON is how Claims stand in a token.
 type claimsJSON struct {
 	User    string     `json:"u,omitempty"`
@@ -85,9 +64,9 @@ type claimsJSON struct {
 
 // Issue returns a token of p for g, and what it says. The token is not bound to
 // the address of p: where its holder is, each request says anew.
-func (i *Issuer) Issue(p auth.Principal, g Grants) (string, Claims, error) {
+func (i *Issuer) Issue(p auth.Principal, g auth.Grants) (string, auth.Claims, error) {
 	now := i.now().UTC().Truncate(time.Second)
-	c := Claims{Principal: auth.Principal{Name: p.Name, Via: p.Via}, Grants: g, Issued: now, Expires: now.Add(TTL)}
+	c := auth.Claims{Principal: auth.Principal{Name: p.Name, Via: p.Via}, Grants: g, Issued: now, Expires: now.Add(TTL)}
 	raw := claimsJSON{User: p.Name, Via: p.Via, Issued: c.Issued.Unix(), Expires: c.Expires.Unix()}
 	if g.Catalog {
 		raw.Catalog = 1
@@ -101,38 +80,39 @@ func (i *Issuer) Issue(p auth.Principal, g Grants) (string, Claims, error) {
 	}
 	body, err := json.Marshal(raw)
 	if err != nil {
-		return "", Claims{}, fmt.Errorf("token: %w", err)
+		return "", auth.Claims{}, fmt.Errorf("token: %w", err)
 	}
 	text := prefix + base64.RawURLEncoding.EncodeToString(body)
 	if text += "." + i.sign(text); len(text) > MaxSize {
-		return "", Claims{}, ErrTooMany
+		return "", auth.Claims{}, ErrTooMany
 	}
 	return text, c, nil
 }
 
-// Verify reads a token. With ErrExpired it returns what the token said, which
-// is good for nothing but going on with an upload, until Overtime is over.
-func (i *Issuer) Verify(text string) (Claims, error) {
+// Verify reads a token. The error is auth.ErrInvalid or auth.ErrExpired; with the
+// latter it returns what the token said, which is good for nothing but going on
+// with an upload, until auth.Overtime is over.
+func (i *Issuer) Verify(text string) (auth.Claims, error) {
 	if len(text) > MaxSize || !strings.HasPrefix(text, prefix) {
-		return Claims{}, ErrInvalid
+		return auth.Claims{}, auth.ErrInvalid
 	}
 	dot := strings.LastIndexByte(text, '.')
 	if !hmac.Equal([]byte(text[dot+1:]), []byte(i.sign(text[:dot]))) {
-		return Claims{}, ErrInvalid
+		return auth.Claims{}, auth.ErrInvalid
 	}
 	body, err := base64.RawURLEncoding.DecodeString(text[min(len(prefix), dot):dot])
 	if err != nil {
-		return Claims{}, ErrInvalid
+		return auth.Claims{}, auth.ErrInvalid
 	}
 	c, err := readClaims(body)
 	if err != nil {
-		return Claims{}, err
+		return auth.Claims{}, err
 	}
 	switch now := i.now(); {
-	case now.Before(c.Issued.Add(-skew)), !now.Before(c.Expires.Add(Overtime)):
-		return Claims{}, ErrInvalid
+	case now.Before(c.Issued.Add(-skew)), !now.Before(c.Expires.Add(auth.Overtime)):
+		return auth.Claims{}, auth.ErrInvalid
 	case !now.Before(c.Expires):
-		return c, ErrExpired
+		return c, auth.ErrExpired
 	}
 	return c, nil
 }
@@ -146,26 +126,26 @@ func (i *Issuer) sign(text string) string {
 }
 
 // readClaims reads the body of a token whose signature is right.
-func readClaims(body []byte) (Claims, error) {
+func readClaims(body []byte) (auth.Claims, error) {
 	var raw claimsJSON
 	if err := json.Unmarshal(body, &raw); err != nil {
-		return Claims{}, ErrInvalid
+		return auth.Claims{}, auth.ErrInvalid
 	}
-	c := Claims{
+	c := auth.Claims{
 		Principal: auth.Principal{Name: raw.User, Via: raw.Via},
 		Issued:    time.Unix(raw.Issued, 0).UTC(),
 		Expires:   time.Unix(raw.Expires, 0).UTC(),
-		Grants:    Grants{Catalog: raw.Catalog == 1},
+		Grants:    auth.Grants{Catalog: raw.Catalog == 1},
 	}
 	for _, entry := range raw.Repos {
 		if len(entry) == 0 {
-			return Claims{}, ErrInvalid
+			return auth.Claims{}, auth.ErrInvalid
 		}
 		repo, err := oci.ParseRepo(entry[0])
 		if err != nil {
-			return Claims{}, ErrInvalid
+			return auth.Claims{}, auth.ErrInvalid
 		}
-		g := RepoGrant{Repo: repo}
+		g := auth.RepoGrant{Repo: repo}
 		for _, a := range entry[1:] {
 			g.Actions = append(g.Actions, auth.Action(a))
 		}

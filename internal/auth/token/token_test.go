@@ -35,8 +35,8 @@ func repo(t testing.TB, s string) oci.Repo {
 	return r
 }
 
-func someGrants(t testing.TB) Grants {
-	return Grants{Catalog: true, Repos: []RepoGrant{
+func someGrants(t testing.TB) auth.Grants {
+	return auth.Grants{Catalog: true, Repos: []auth.RepoGrant{
 		{Repo: repo(t, "a/b"), Actions: []auth.Action{auth.Pull, auth.Push}},
 		{Repo: repo(t, "c"), Actions: []auth.Action{auth.Delete}},
 	}}
@@ -87,18 +87,18 @@ func TestVerifyTimes(t *testing.T) {
 	}{
 		{"at once", 0, nil},
 		{"just before the end", TTL - time.Second, nil},
-		{"at the end", TTL, ErrExpired},
-		{"a long push", Overtime, ErrExpired},
-		{"too long", TTL + Overtime, ErrInvalid},
+		{"at the end", TTL, auth.ErrExpired},
+		{"a long push", auth.Overtime, auth.ErrExpired},
+		{"too long", TTL + auth.Overtime, auth.ErrInvalid},
 		{"clock set back a little", -30 * time.Second, nil},
-		{"clock set back an hour", -time.Hour, ErrInvalid},
-		{"ten years later", 10 * 365 * 24 * time.Hour, ErrInvalid},
+		{"clock set back an hour", -time.Hour, auth.ErrInvalid},
+		{"ten years later", 10 * 365 * 24 * time.Hour, auth.ErrInvalid},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := start()
 			i := newIssuer(t, 'k', c)
-			text, _, err := i.Issue(auth.Principal{Name: "alice"}, Grants{})
+			text, _, err := i.Issue(auth.Principal{Name: "alice"}, auth.Grants{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -107,7 +107,7 @@ func TestVerifyTimes(t *testing.T) {
 			if err != tt.want {
 				t.Errorf("got error %v, want %v", err, tt.want)
 			}
-			if known := got.Principal.Name == "alice"; known == (err == ErrInvalid) {
+			if known := got.Principal.Name == "alice"; known == (err == auth.ErrInvalid) {
 				t.Errorf("got %+v with %v", got, err)
 			}
 		})
@@ -117,11 +117,11 @@ func TestVerifyTimes(t *testing.T) {
 func TestVerifyRefuses(t *testing.T) {
 	c := start()
 	i := newIssuer(t, 'k', c)
-	text, _, err := i.Issue(auth.Principal{Name: "alice"}, Grants{})
+	text, _, err := i.Issue(auth.Principal{Name: "alice"}, auth.Grants{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, _, err := newIssuer(t, 'x', c).Issue(auth.Principal{Name: "alice"}, Grants{})
+	other, _, err := newIssuer(t, 'x', c).Issue(auth.Principal{Name: "alice"}, auth.Grants{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 	for name, s := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got, err := i.Verify(s); err != ErrInvalid || !reflect.DeepEqual(got, Claims{}) {
+			if got, err := i.Verify(s); err != auth.ErrInvalid || !reflect.DeepEqual(got, auth.Claims{}) {
 				t.Errorf("got %+v, %v; want ErrInvalid", got, err)
 			}
 		})
@@ -165,7 +165,7 @@ func TestVerifyRefuses(t *testing.T) {
 	for n := range len(text) { // every flipped bit
 		b := []byte(text)
 		b[n] ^= 1
-		if _, err := i.Verify(string(b)); err != ErrInvalid {
+		if _, err := i.Verify(string(b)); err != auth.ErrInvalid {
 			t.Fatalf("byte %d changed: got %v, want ErrInvalid", n, err)
 		}
 	}
@@ -190,9 +190,9 @@ func TestNewIssuerKey(t *testing.T) {
 }
 
 func TestIssueTooMuch(t *testing.T) {
-	var g Grants
+	var g auth.Grants
 	for range MaxScopes {
-		g.Repos = append(g.Repos, RepoGrant{Repo: repo(t, strings.Repeat("a", 255)), Actions: []auth.Action{auth.Pull}})
+		g.Repos = append(g.Repos, auth.RepoGrant{Repo: repo(t, strings.Repeat("a", 255)), Actions: []auth.Action{auth.Pull}})
 	}
 	if _, _, err := newIssuer(t, 'k', start()).Issue(auth.Principal{}, g); !errors.Is(err, ErrTooMany) {
 		t.Errorf("got %v, want ErrTooMany", err)
@@ -216,7 +216,7 @@ func FuzzVerify(f *testing.F) {
 		// The same with a right signature: whatever the body is, it is read or
 		// refused.
 		body := prefix + base64.RawURLEncoding.EncodeToString([]byte(s))
-		if got, err := i.Verify(body + "." + i.sign(body)); err == ErrInvalid && !reflect.DeepEqual(got, Claims{}) {
+		if got, err := i.Verify(body + "." + i.sign(body)); err == auth.ErrInvalid && !reflect.DeepEqual(got, auth.Claims{}) {
 			t.Errorf("%q: got %+v with an error", s, got)
 		}
 	})
