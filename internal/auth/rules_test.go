@@ -66,7 +66,7 @@ func question(t testing.TB, s string) (Principal, Access) {
 }
 
 func (v Verdict) String() string {
-	return [...]string{"denied", "log in", "read-only", "allowed"}[v]
+	return [...]string{"denied", "log in", "read-only", "out of scope", "allowed"}[v]
 }
 
 func TestRules(t *testing.T) {
