@@ -84,6 +84,7 @@ func newRootCommand() *cobra.Command {
 		newHtpasswdCommand(),
 		newTLSCommand(),
 		newHealthCommand(),
+		newDoctorCommand(),
 		newConfigCommand(),
 		newAccessCommand(),
 	)

@@ -226,7 +226,7 @@ func apacheConfig(t *testing.T, dir, recipe string) []string {
 	if os.Geteuid() == 0 {
 		main += "User \"#65534\"\nGroup \"#65534\"\n"
 	}
-	main += "<Directory />\n\tRequire all denied\n</Directory>\nInclude " + write(t, filepath.Join(dir, "recipe.conf"), recipe) + "\n"
+	main += "DocumentRoot " + publicDir(t) + "\nInclude " + write(t, filepath.Join(dir, "recipe.conf"), recipe) + "\n"
 	return []string{"-DFOREGROUND", "-d", dir, "-f", write(t, filepath.Join(dir, "httpd.conf"), main)}
 }
 
