@@ -9,6 +9,7 @@ import (
 
 	"berth/internal/auth"
 	"berth/internal/distapi"
+	"berth/internal/event"
 	"berth/internal/registry"
 )
 
@@ -29,7 +30,7 @@ func (s *Server) actions() map[string]action {
 // the actions at /admin/.
 func (s *Server) adminHandler() http.Handler {
 	api := &distapi.Handler{
-		Open:        func(auth.Principal) registry.Service { return s.core },
+		Open:        func(_ auth.Principal, by event.Actor) registry.Service { return s.core.As(by) },
 		Policy:      auth.NewRules(auth.RuleBook{Rules: auth.Open()}),
 		MaxManifest: int64(s.cfg.Manifests.MaxSize),
 		Log:         s.log,

@@ -189,8 +189,8 @@ func manifestRules(c config.Manifests) (m registry.Manifests, err error) {
 }
 
 // open returns the registry as a client may use it.
-func (s *Server) open(p auth.Principal) registry.Service {
-	return guard.New(s.core.As(event.Actor{Name: p.Name}), p, s.login.policy)
+func (s *Server) open(p auth.Principal, by event.Actor) registry.Service {
+	return guard.New(s.core.As(by), p, s.login.policy)
 }
 
 // ServeHTTP serves the registry's clients: the distribution API under /v2/, a

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"berth/internal/auth"
+	"berth/internal/event"
 	"berth/internal/oci"
 )
 
@@ -164,6 +165,7 @@ func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error
 	// The Reader itself, not what it is embedded in: only a file that is seen to
 	// be one is sent by the kernel.
 	http.ServeContent(w, r, "", time.Time{}, b.Reader)
+	h.pulled(c, event.Event{Kind: event.Blob, Digest: b.Digest, Size: b.Size()})
 	return nil
 }
 
@@ -196,6 +198,7 @@ func (h *Handler) manifestGet(w http.ResponseWriter, r *http.Request, c *call) e
 	if r.Method != http.MethodHead {
 		w.Write(m.Body) // an error here is the client's loss
 	}
+	h.pulled(c, event.Event{Kind: event.Manifest, Digest: m.Digest, MediaType: m.MediaType, Size: int64(len(m.Body)), Tag: c.route.Ref.Tag})
 	return nil
 }
 

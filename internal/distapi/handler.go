@@ -15,6 +15,7 @@ import (
 	"berth/internal/auth"
 	"berth/internal/auth/token"
 	"berth/internal/distapi/route"
+	"berth/internal/event"
 	"berth/internal/oci"
 	"berth/internal/registry"
 )
@@ -35,9 +36,9 @@ type Handler struct {
 	// password is not looked at then. Empty means that no proxy logs in.
 	ProxyHeader string
 
-	// Open returns the registry as a principal may use it. What it refuses is an
-	// *auth.DeniedError.
-	Open func(auth.Principal) registry.Service
+	// Open returns the registry as a principal may use it, who acts by the request
+	// that the actor tells of. What it refuses is an *auth.DeniedError.
+	Open func(auth.Principal, event.Actor) registry.Service
 
 	// Policy says who may enter, and what tokens are made for. Requests are held
 	// against it early, too, but it is not what protects the content: Open is.
@@ -86,6 +87,10 @@ type Handler struct {
 	// Begin, if it is set, is told what a request asks for as soon as that is
 	// understood.
 	Begin func(*http.Request, route.Kind)
+
+	// Pulled, if it is set, is told of every blob and every manifest that was sent,
+	// and of those of which only the header was asked for.
+	Pulled func(event.Event)
 
 	// Observe, if it is set, is told of every request before its answer ends.
 	Observe func(*http.Request, Outcome)
@@ -139,6 +144,7 @@ type Outcome struct {
 type call struct {
 	route route.Route
 	id    identity
+	by    event.Actor
 	svc   registry.Service
 }
 
@@ -217,7 +223,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
 	if err := h.admit(c); err != nil {
 		return err
 	}
-	c.svc = h.Open(c.id.who)
+	c.by = h.actor(w, r, c.id.who)
+	c.svc = h.Open(c.id.who, c.by)
 	return handlers[c.route.Kind](h, w, r, c)
 }
 

@@ -145,7 +145,7 @@ func newBenchOf(t testing.TB, mode string, open func(user string) registry.Servi
 	default:
 		t.Fatalf("no mode %q", mode)
 	}
-	h.Open = func(p auth.Principal) registry.Service { return guard.New(open(p.Name), p, h.Policy) }
+	h.Open = func(p auth.Principal, _ event.Actor) registry.Service { return guard.New(open(p.Name), p, h.Policy) }
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	return &bench{Handler: h, url: srv.URL, now: clock}

@@ -1,0 +1,43 @@
+package distapi
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"berth/internal/auth"
+	"berth/internal/event"
+)
+
+// maxAgent is how much of a User-Agent is kept, in bytes.
+const maxAgent = 512
+
+// actor tells who acts by r, for the record.
+func (h *Handler) actor(w http.ResponseWriter, r *http.Request, p auth.Principal) event.Actor {
+	a := event.Actor{
+		Name: p.Name, Addr: r.RemoteAddr, Host: r.Host, Method: r.Method,
+		UserAgent: strings.ToValidUTF8(r.UserAgent(), "?"), RequestID: w.Header().Get("X-Request-Id"),
+	}
+	if len(a.UserAgent) > maxAgent {
+		a.UserAgent = strings.ToValidUTF8(a.UserAgent[:maxAgent], "")
+	}
+	// Behind a proxy that is believed, the client's address has no port.
+	if peer := h.peer(r).Addr; peer.IsValid() {
+		if here, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || here.Addr().Unmap() != peer {
+			a.Addr = peer.String()
+		}
+	}
+	if base, ok := h.base(r); ok {
+		a.Base = base
+	}
+	return a
+}
+
+// pulled tells of content that was sent.
+func (h *Handler) pulled(c *call, e event.Event) {
+	if h.Pulled == nil {
+		return
+	}
+	e.Action, e.Repo, e.By = event.Pull, c.route.Repo, c.by
+	h.Pulled(e)
+}
