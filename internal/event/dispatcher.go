@@ -102,7 +102,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		switch {
 		case err != nil && ctx.Err() == nil:
 			n := d.failures.Add(1)
-			d.o.Log.Warn("events could not be delivered, they will be tried again", "reader", d.o.Reader, "failures", n, "error", err)
+			if n&(n-1) == 0 { // the first, the second, the fourth …: it may stay so for days
+				d.o.Log.Warn("events could not be delivered, they will be tried again", "reader", d.o.Reader, "failures", n, "error", err)
+			}
 			d.wait(ctx, nil, d.o.Backoff(int(n)))
 		case err == nil && !more:
 			d.wait(ctx, news, 0)
@@ -167,7 +169,9 @@ func (d *Dispatcher) deliver(ctx context.Context, turn int, batch []Event, seq i
 		if err := d.o.Sink.Deliver(ctx, batch); err != nil {
 			return err
 		}
-		d.failures.Store(0)
+		if n := d.failures.Swap(0); n > 0 {
+			d.o.Log.Info("events are delivered again", "reader", d.o.Reader, "failures", n)
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
