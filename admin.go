@@ -22,7 +22,10 @@ type action func(ctx context.Context, parameters url.Values, tell func(any) erro
 // actions are what the operator can ask for, by name.
 func (s *Server) actions() map[string]action {
 	return map[string]action{
-		"collect": s.collect,
+		"collect":   s.collect,
+		"endpoints": s.listEndpoints,
+		"events":    s.listEvents,
+		"replay":    s.replay,
 	}
 }
 

@@ -49,6 +49,8 @@ type Server struct {
 	health    *ops.Health
 	metrics   *ops.Metrics
 
+	notifications notifications
+
 	clients http.Handler // what ServeHTTP serves
 	admin   http.Handler // the same registry without log-in, for the operator
 	closers closers
@@ -78,6 +80,9 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	if s.login, err = openLogin(ctx, cfg, s.log); err != nil {
+		return nil, err
+	}
+	if err := s.openEvents(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.openOps(); err != nil {

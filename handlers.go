@@ -17,6 +17,7 @@ func (s *Server) clientHandler() http.Handler {
 		Auth:        s.login.authenticator(),
 		ProxyHeader: s.login.proxy,
 		Open:        s.open,
+		Pulled:      s.pulled(),
 		Policy:      s.login.policy,
 		Tokens:      s.login.tokens,
 		TokenServer: s.login.server,

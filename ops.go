@@ -36,6 +36,7 @@ func (s *Server) openOps() error {
 		s.metrics.CounterFunc("berth_database_mutations_total", "Changes that those transactions held.", func() float64 { return float64(s.meta.Stats().Mutations) }),
 		s.openLoginMetrics(),
 		s.metrics.AddOldNames(oldHandlers()),
+		s.openEventMetrics(),
 	)
 }
 
@@ -68,7 +69,7 @@ func (s *Server) Ops() http.Handler {
 
 // vars is what /debug/vars tells of the registry, where registry:2 tells it.
 func (s *Server) vars() map[string]any {
-	return map[string]any{"registry": map[string]any{}}
+	return map[string]any{"registry": map[string]any{"notifications": s.notificationVars()}}
 }
 
 // record notes requests in the access log and in the metrics.

@@ -117,12 +117,16 @@ func closeAll(ls []net.Listener) {
 }
 
 // Run does what has to be done beside requests, until ctx ends: it collects
-// garbage, looks after its health, saves the clock and writes snapshots of the database. It returns nil
-// when ctx has ended.
+// garbage, looks after its health, sends notifications, saves the clock and
+// writes snapshots of the database. It returns nil when ctx has ended.
 func (s *Server) Run(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error { return s.collector.Run(ctx, s.cfg.GC.Every) })
 	group.Go(func() error { return s.keepDatabase(ctx) })
+	group.Go(func() error { return s.keepEvents(ctx) })
+	for _, e := range s.notifications.endpoints {
+		group.Go(func() error { return e.Run(ctx) })
+	}
 	group.Go(func() error { s.health.Watch(ctx, s.checks(), s.log); return nil })
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) {

@@ -87,6 +87,7 @@ func newRootCommand() *cobra.Command {
 		newDoctorCommand(),
 		newConfigCommand(),
 		newAccessCommand(),
+		newEventsCommand(),
 	)
 	return root
 }
