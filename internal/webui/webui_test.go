@@ -67,7 +67,7 @@ func TestSelfContained(t *testing.T) {
 		t.Fatalf("found %d links, want 3", len(links))
 	}
 	for _, m := range links {
-		resp := get(t, h, "GET", "localhost:5000", m[1])
+		resp := get(t, h, "GET", "localhost:5000", "/"+m[1])
 		if content := body(t, resp); resp.StatusCode != http.StatusOK || content == "" || strings.Contains(content, "url(") {
 			t.Errorf("%s: got %d", m[1], resp.StatusCode)
 		}

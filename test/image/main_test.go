@@ -53,17 +53,6 @@ func wantText(t *testing.T, got, want string) {
 	}
 }
 
-// status returns the status of a GET.
-func status(t *testing.T, url string) int {
-	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	return resp.StatusCode
-}
-
 // pushPull pushes an image through docker, removes it, and pulls it back.
 func pushPull(t *testing.T, docker *realtest.DockerCLI, addr, name string) {
 	t.Helper()

@@ -58,8 +58,8 @@ func ofRecords() []mutation {
 		},
 		{
 			name: "the tombstone", file: put, pkg: registry, run: "TestMissingParts",
-			old: "		case has.state == lost || p.RefuseMissing:",
-			new: "		case p.RefuseMissing:",
+			old: "		case has.state == lost || p.Requires(d.Digest):",
+			new: "		case p.Requires(d.Digest):",
 		},
 		{
 			name: "the size of a part", file: put, pkg: registry, run: "TestSizes", soak: true,

@@ -104,10 +104,9 @@ func fill(t *testing.T, addr string) {
 
 // A fault is a proxy that is configured wrongly in one way.
 type fault struct {
-	proxy string
-	says  string // the id of the finding
-	saw   string // in its text
-	what  string // in one of the changes it proposes
+	says string // the id of the finding
+	saw  string // in its text
+	what string // in one of the changes it proposes
 
 	login  bool // the recipe in which the proxy checks who logs in
 	edit   func(recipe string) string
