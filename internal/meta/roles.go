@@ -27,8 +27,8 @@ type Uploads interface {
 	SaveUpload(ctx context.Context, u Upload) error
 
 	// CommitUpload turns the upload into blob d of its repository and ends it.
-	// b is the finished object. If an undamaged d exists already, that one wins
-	// and b.Key becomes garbage; a damaged one is replaced, and its key becomes
+	// b is the finished object. If an undamaged d of its size exists already, that
+	// one wins and b.Key becomes garbage; any other is replaced, and its key becomes
 	// garbage. With an empty b.Key an undamaged d must exist already, else the
 	// error is ErrConflict and the upload goes on. It clears d's tombstone.
 	// It returns the record that d now has.

@@ -41,6 +41,9 @@ type DB interface {
 	meta.Pruning
 	meta.Outbox
 	meta.EventNotes
+	meta.Adoption
+	meta.Shadow
+	meta.Finish
 
 	// SaveClock makes the ticks so far survive the end of the process.
 	SaveClock(ctx context.Context) error
@@ -68,6 +71,8 @@ func Run(t *testing.T, open Opener) {
 		{"Garbage", garbageTests()},
 		{"Prune", pruneTests()},
 		{"Events", eventTests()},
+		{"Take", takeTests()},
+		{"Shadow", shadowTests()},
 		{"Clock", clockTests()},
 		{"Races", raceTests()},
 	} {

@@ -80,6 +80,9 @@ func (db *DB) Holders(ctx context.Context, d oci.Digest, limit int) ([]oci.Repo,
 func (t *tx) join(ctx context.Context, repo int64, d oci.Digest) error {
 	_, err := t.exec(ctx, `INSERT INTO repo_blobs (repo_id, digest, touched, candidate) VALUES ($1, $2, $3, 1)
 		ON CONFLICT (repo_id, digest) DO UPDATE SET touched = excluded.touched, candidate = 1`, repo, d.String(), t.ticks())
+	if err == nil {
+		err = t.unwritten(ctx, repo, meta.LinkName{Kind: meta.LayerLink, Name: d.String()})
+	}
 	if err != nil {
 		return err
 	}
@@ -113,6 +116,9 @@ func (t *tx) part(ctx context.Context, repo int64, d string) error {
 		return err
 	}
 	if err := t.lose(ctx, repo, d); err != nil {
+		return err
+	}
+	if err := t.unwritten(ctx, repo, meta.LinkName{Kind: meta.LayerLink, Name: d}); err != nil {
 		return err
 	}
 	var key string

@@ -55,7 +55,8 @@ func rules() []struct{ wrong, text string } {
 		{"no repository has the blob", `SELECT b.digest FROM blobs b
 			WHERE NOT EXISTS (SELECT 1 FROM repo_blobs m WHERE m.digest = b.digest) LIMIT 1`},
 		{"a blob that nothing needs is no candidate", `SELECT m.digest FROM repo_blobs m WHERE m.candidate = 0
-			AND NOT EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = m.repo_id AND f.digest = m.digest) LIMIT 1`},
+			AND NOT EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = m.repo_id AND f.digest = m.digest)
+			AND NOT EXISTS (SELECT 1 FROM links l WHERE l.repo_id = m.repo_id AND l.kind = 1 AND l.name = m.digest AND l.held = 1) LIMIT 1`},
 		{"a blob's key is garbage", `SELECT b.key FROM garbage g JOIN blobs b ON b.key = g.key LIMIT 1`},
 		{"a tag says another digest than its manifest", `SELECT t.name FROM tags t JOIN manifests m ON m.id = t.manifest_id
 			WHERE m.digest <> t.digest OR m.repo_id <> t.repo_id LIMIT 1`},

@@ -51,6 +51,7 @@ type DB struct {
 	writer  *writer
 	outbox  *outbox
 	changes atomic.Int64 // mutations since Open, the clock's left out
+	shadow  atomic.Bool  // links of registry:2's tree are kept in step
 	snapped atomic.Int64 // what changes was, plus one, when the last Take began; 0: none yet
 
 	snapshotting sync.Mutex // one at a time
@@ -63,13 +64,11 @@ var (
 	_ meta.Listings   = (*DB)(nil)
 	_ meta.Garbage    = (*DB)(nil)
 	_ meta.Pruning    = (*DB)(nil)
-	_ meta.Uploads    = (*DB)(nil)
-	_ meta.Blobs      = (*DB)(nil)
-	_ meta.Manifests  = (*DB)(nil)
-	_ meta.Listings   = (*DB)(nil)
-	_ meta.Garbage    = (*DB)(nil)
 	_ meta.Outbox     = (*DB)(nil)
 	_ meta.EventNotes = (*DB)(nil)
+	_ meta.Adoption   = (*DB)(nil)
+	_ meta.Shadow     = (*DB)(nil)
+	_ meta.Finish     = (*DB)(nil)
 )
 
 var errClosed = errors.New("sqlmeta: the database is closed")
@@ -134,7 +133,7 @@ func (db *DB) open(ctx context.Context) error {
 	if db.outbox, err = openOutbox(ctx, db.reader); err != nil {
 		return err
 	}
-	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay, outbox: db.outbox}
+	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay, outbox: db.outbox, shadow: &db.shadow}
 	return nil
 }
 

@@ -73,11 +73,15 @@ func (t *tx) candidates(ctx context.Context, limit int) ([]member, error) {
 	return due, err
 }
 
+// sqlHeld reports whether the bytes of blob $2 that repository $1 has are
+// registry:2's own. They stay until living together with it has ended.
+const sqlHeld = `EXISTS (SELECT 1 FROM links WHERE repo_id = $1 AND kind = 1 AND name = $2 AND held = 1)`
+
 // collect ends the membership if nothing refers to it, and reports whether it
 // did. Else it is no candidate until it loses a reference.
 func (t *tx) collect(ctx context.Context, c member) (bool, error) {
 	var needed bool
-	err := t.get(ctx, `SELECT EXISTS (SELECT 1 FROM manifest_refs WHERE repo_id = $1 AND digest = $2)`, args{c.repo, c.digest}, &needed)
+	err := t.get(ctx, `SELECT EXISTS (SELECT 1 FROM manifest_refs WHERE repo_id = $1 AND digest = $2) OR `+sqlHeld, args{c.repo, c.digest}, &needed)
 	if err != nil {
 		return false, err
 	}

@@ -57,24 +57,36 @@ func (db *DB) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest, b
 // removeManifest removes manifest id, the e.Digest of a repository, with the tags
 // that point to it, begins the grace of its parts anew and leaves a tombstone.
 func (t *tx) removeManifest(ctx context.Context, repo, id int64, e event.Event) error {
-	tags, err := t.untag(ctx, id)
+	tags, err := t.dropManifest(ctx, repo, id, e.Digest.String())
 	if err != nil {
-		return err
-	}
-	if err := t.release(ctx, repo, id); err != nil {
-		return err
-	}
-	if _, err := t.exec(ctx, `DELETE FROM manifests WHERE id = $1`, id); err != nil {
-		return err
-	}
-	_, err = t.exec(ctx, `UPDATE repos SET listed = 0 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1)`, repo)
-	if err != nil {
-		return err
-	}
-	if err := t.lose(ctx, repo, e.Digest.String()); err != nil {
 		return err
 	}
 	return t.recordRemoval(ctx, e, tags)
+}
+
+// dropManifest is removeManifest without the event. It returns the tags.
+func (t *tx) dropManifest(ctx context.Context, repo, id int64, d string) ([]string, error) {
+	if err := t.unwrittenTags(ctx, id); err != nil {
+		return nil, err
+	}
+	if err := t.unwritten(ctx, repo, meta.LinkName{Kind: meta.RevisionLink, Name: d}); err != nil {
+		return nil, err
+	}
+	tags, err := t.untag(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.release(ctx, repo, id); err != nil {
+		return nil, err
+	}
+	if _, err := t.exec(ctx, `DELETE FROM manifests WHERE id = $1`, id); err != nil {
+		return nil, err
+	}
+	_, err = t.exec(ctx, `UPDATE repos SET listed = 0 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1)`, repo)
+	if err != nil {
+		return nil, err
+	}
+	return tags, t.lose(ctx, repo, d)
 }
 
 // untag removes the tags that point to a manifest, and returns them.
@@ -124,13 +136,17 @@ func (t *tx) release(ctx context.Context, repo, manifest int64) error {
 // DeleteTag implements meta.Manifests.
 func (db *DB) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag, by event.Actor) error {
 	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
+		var id int64
 		var digest string
-		err := t.get(ctx, `DELETE FROM tags WHERE repo_id = (SELECT id FROM repos WHERE name = $1) AND name = $2 RETURNING digest`,
-			args{repo.String(), tag.String()}, &digest)
+		err := t.get(ctx, `DELETE FROM tags WHERE repo_id = (SELECT id FROM repos WHERE name = $1) AND name = $2 RETURNING repo_id, digest`,
+			args{repo.String(), tag.String()}, &id, &digest)
 		if err != nil {
 			return notFound(err, "tag "+tag.String(), repo)
 		}
 		d, err := oci.ParseDigest(digest)
+		if err == nil {
+			err = t.unwritten(ctx, id, meta.LinkName{Kind: meta.TagLink, Name: tag.String()})
+		}
 		if err != nil {
 			return err
 		}

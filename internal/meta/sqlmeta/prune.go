@@ -23,6 +23,7 @@ func (db *DB) Unneeded(ctx context.Context, after string, limit int) (list []met
 	err = db.reader.each(ctx, `SELECT m.touched, m.repo_id, r.name, m.digest, b.size,
 			(SELECT count(*) FROM repo_blobs o WHERE o.digest = m.digest),
 			EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = m.repo_id AND f.digest = m.digest)
+				OR EXISTS (SELECT 1 FROM links l WHERE l.repo_id = m.repo_id AND l.kind = 1 AND l.name = m.digest AND l.held = 1)
 		FROM repo_blobs m CROSS JOIN repos r ON r.id = m.repo_id CROSS JOIN blobs b ON b.digest = m.digest
 		WHERE m.candidate = 1 AND m.touched <= $1 AND (m.touched, m.repo_id, m.digest) > ($2, $3, $4)
 		ORDER BY m.touched, m.repo_id, m.digest LIMIT $5`,

@@ -123,6 +123,9 @@ func (t *tx) putManifest(ctx context.Context, p meta.ManifestPut) (meta.Manifest
 			ON CONFLICT (repo_id, name) DO UPDATE SET digest = excluded.digest, manifest_id = excluded.manifest_id,
 				moved_us = excluded.moved_us, moved_by = excluded.moved_by WHERE tags.manifest_id <> excluded.manifest_id`,
 			repo, tag.String(), p.Digest.String(), id, t.wall(), p.By.Name)
+		if err == nil {
+			err = t.unwritten(ctx, repo, meta.LinkName{Kind: meta.TagLink, Name: tag.String()})
+		}
 		if err != nil {
 			return meta.ManifestResult{}, err
 		}
@@ -281,6 +284,9 @@ func (t *tx) storeManifest(ctx context.Context, repo int64, p meta.ManifestPut, 
 // list does what a new manifest means for its repository.
 func (t *tx) list(ctx context.Context, repo int64, d oci.Digest) error {
 	if _, err := t.exec(ctx, `UPDATE repos SET listed = 1 WHERE id = $1 AND listed = 0`, repo); err != nil {
+		return err
+	}
+	if err := t.unwritten(ctx, repo, meta.LinkName{Kind: meta.RevisionLink, Name: d.String()}); err != nil {
 		return err
 	}
 	return t.regain(ctx, repo, d)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"berth/internal/meta"
@@ -199,6 +200,7 @@ type tx struct {
 	delay time.Duration
 	worst error // the first fatal error of the transaction
 
+	shadow   *atomic.Bool // see DB
 	outbox   *outbox
 	recorded int // events, so far
 }

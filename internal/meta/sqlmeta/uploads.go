@@ -112,7 +112,7 @@ func (t *tx) keepBlob(ctx context.Context, b meta.Blob) (meta.Blob, error) {
 	switch {
 	case known && err != nil:
 		return meta.Blob{}, err
-	case known && !has.Damaged:
+	case known && !has.Damaged && has.Size == b.Size: // of another size, the record is wrong
 		if b.Key == "" || b.Key == has.Key {
 			return has, nil
 		}

@@ -1,0 +1,254 @@
+package sqlmeta
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"berth/internal/meta"
+	"berth/internal/oci"
+)
+
+// Tree implements meta.Adoption.
+func (db *DB) Tree(ctx context.Context) (meta.TreeState, error) {
+	var s meta.TreeState
+	err := db.reader.get(ctx, `SELECT state FROM tree WHERE id = 1`, nil, &s)
+	return s, err
+}
+
+// SetTree implements meta.Adoption.
+func (db *DB) SetTree(ctx context.Context, s meta.TreeState) error {
+	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
+		_, err := t.exec(ctx, `UPDATE tree SET state = $1 WHERE id = 1`, string(s))
+		return err
+	})
+}
+
+// Links implements meta.Adoption.
+func (db *DB) Links(ctx context.Context, repo oci.Repo) ([]meta.Link, error) {
+	var list []meta.Link
+	err := db.reader.each(ctx, `SELECT l.kind, l.name, l.target, l.next, l.mtime_ns FROM repos r JOIN links l ON l.repo_id = r.id
+		WHERE r.name = $1`, args{repo.String()}, func(scan func(...any) error) error {
+		l, err := scanLink(scan)
+		list = append(list, l)
+		return err
+	})
+	return list, err
+}
+
+// scanLink reads kind, name, target, next and mtime_ns.
+func scanLink(scan func(...any) error) (meta.Link, error) {
+	var l meta.Link
+	var target string
+	var next sql.NullString
+	var mtime int64
+	if err := scan(&l.Kind, &l.Name, &target, &next, &mtime); err != nil {
+		return l, err
+	}
+	return l, fillLink(&l, target, next, mtime)
+}
+
+func fillLink(l *meta.Link, target string, next sql.NullString, mtime int64) (err error) {
+	l.Changing, l.ModTime = next.Valid, time.Unix(0, mtime)
+	if target != "" {
+		l.Target, err = oci.ParseDigest(target)
+	}
+	if err == nil && next.String != "" {
+		l.Next, err = oci.ParseDigest(next.String)
+	}
+	return err
+}
+
+// LinkedRepos implements meta.Adoption.
+func (db *DB) LinkedRepos(ctx context.Context, after string, limit int) ([]oci.Repo, error) {
+	return repos(ctx, db.reader, `SELECT r.name FROM repos r WHERE r.name > $1 AND EXISTS (SELECT 1 FROM links l WHERE l.repo_id = r.id)
+		ORDER BY r.name LIMIT $2`, args{after, limit})
+}
+
+// TakeRepo implements meta.Adoption.
+func (db *DB) TakeRepo(ctx context.Context, p meta.RepoTake) error {
+	return db.write(ctx, relaxed, func(ctx context.Context, t *tx) error {
+		repo, err := t.ensureRepo(ctx, p.Repo)
+		if err != nil {
+			return err
+		}
+		for _, b := range p.Blobs {
+			if err := t.takeBlob(ctx, repo, b); err != nil {
+				return err
+			}
+		}
+		for _, m := range p.Manifests {
+			if err := t.takeManifest(ctx, repo, p.Repo, m); err != nil {
+				return err
+			}
+		}
+		for _, tag := range p.Tags {
+			if err := t.takeTag(ctx, repo, tag); err != nil {
+				return err
+			}
+		}
+		for _, l := range p.Seen {
+			if err := t.remember(ctx, repo, l, held(l.Kind, false)); err != nil {
+				return err
+			}
+		}
+		return t.takeLosses(ctx, repo, p.Gone)
+	})
+}
+
+// A holding is what to remember of who wrote the bytes behind a link.
+type holding int
+
+const (
+	ours     holding = iota // they may be collected
+	theirs                  // they are registry:2's
+	whosever                // as it was
+)
+
+func held(kind meta.LinkKind, registry2 bool) holding {
+	switch {
+	case kind != meta.LayerLink:
+		return ours
+	case registry2:
+		return theirs
+	}
+	return whosever
+}
+
+// remember records a link as it is in the tree.
+func (t *tx) remember(ctx context.Context, repo int64, l meta.Link, h holding) error {
+	hold := 0
+	if h == theirs {
+		hold = 1
+	}
+	_, err := t.exec(ctx, `INSERT INTO links (repo_id, kind, name, target, next, mtime_ns, held) VALUES ($1, $2, $3, $4, NULL, $5, $6)
+		ON CONFLICT (repo_id, kind, name) DO UPDATE SET target = excluded.target, next = NULL, mtime_ns = excluded.mtime_ns,
+			held = CASE WHEN $7 THEN links.held ELSE excluded.held END`,
+		repo, int(l.Kind), l.Name, l.Target.String(), l.ModTime.UnixNano(), hold, h == whosever)
+	return err
+}
+
+func (t *tx) forgetLink(ctx context.Context, repo int64, l meta.LinkName) error {
+	_, err := t.exec(ctx, `DELETE FROM links WHERE repo_id = $1 AND kind = $2 AND name = $3`, repo, int(l.Kind), l.Name)
+	return err
+}
+
+func (t *tx) takeBlob(ctx context.Context, repo int64, b meta.TakenBlob) error {
+	has, err := t.content(ctx, b.Digest)
+	known := err == nil
+	if err != nil && !isNotFound(err) {
+		return err
+	}
+	found := has.Key == b.Key && !has.Damaged && b.Damaged // it was believed to be good
+	if !known || found || has.Damaged && !b.Damaged {
+		if err := t.putBlob(ctx, b.Blob); err != nil {
+			return err
+		}
+		if known && has.Key != b.Key {
+			if err := t.condemn(ctx, string(has.Key), t.ticks()+int64(t.delay)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := t.join(ctx, repo, b.Digest); err != nil {
+		return err
+	}
+	h := ours
+	if b.Held {
+		h = theirs
+	}
+	return t.remember(ctx, repo, b.Link, h)
+}
+
+// putBlob makes b the record of its digest. Its key may have been garbage.
+func (t *tx) putBlob(ctx context.Context, b meta.Blob) error {
+	_, err := t.exec(ctx, `INSERT INTO blobs (digest, key, size, damaged, created_us) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (digest) DO UPDATE SET key = excluded.key, size = excluded.size, damaged = excluded.damaged, created_us = excluded.created_us`,
+		b.Digest.String(), string(b.Key), b.Size, b.Damaged, t.wall())
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, `DELETE FROM garbage WHERE key = $1`, string(b.Key))
+	return err
+}
+
+func (t *tx) takeManifest(ctx context.Context, repo int64, name oci.Repo, m meta.TakenManifest) error {
+	var digests []oci.Digest
+	named := map[oci.Digest]bool{}
+	for _, d := range parts(m.Manifest) {
+		if !named[d.Digest] {
+			named[d.Digest] = true
+			digests = append(digests, d.Digest)
+		}
+	}
+	id, err := t.storeManifest(ctx, repo, meta.ManifestPut{Repo: name, Digest: m.Digest, Manifest: m.Manifest}, digests)
+	if err != nil {
+		return err
+	}
+	if _, err := t.exec(ctx, `UPDATE manifests SET pushed_us = $2 WHERE id = $1`, id, m.Pushed.UnixMicro()); err != nil {
+		return err
+	}
+	if m.Link.Target.IsZero() {
+		return t.unwritten(ctx, repo, meta.LinkName{Kind: meta.RevisionLink, Name: m.Digest.String()})
+	}
+	return t.remember(ctx, repo, m.Link, ours)
+}
+
+func (t *tx) takeTag(ctx context.Context, repo int64, tag meta.TakenTag) error {
+	_, err := t.exec(ctx, `INSERT INTO tags (repo_id, name, digest, manifest_id, moved_us, moved_by)
+		SELECT CAST($1 AS BIGINT), CAST($2 AS TEXT), digest, id, CAST($4 AS BIGINT), '' FROM manifests WHERE repo_id = $1 AND digest = $3
+		ON CONFLICT (repo_id, name) DO UPDATE SET digest = excluded.digest, manifest_id = excluded.manifest_id,
+			moved_us = excluded.moved_us, moved_by = excluded.moved_by WHERE tags.manifest_id <> excluded.manifest_id`,
+		repo, tag.Name.String(), tag.Digest.String(), tag.Moved.UnixMicro())
+	if err != nil {
+		return err
+	}
+	return t.remember(ctx, repo, tag.Link, ours)
+}
+
+// takeLosses does what it means that links are gone: tags first, then manifests,
+// then what they needed.
+func (t *tx) takeLosses(ctx context.Context, repo int64, gone []meta.Link) error {
+	for _, kind := range []meta.LinkKind{meta.TagLink, meta.RevisionLink, meta.LayerLink} {
+		for _, l := range gone {
+			if l.Kind != kind {
+				continue
+			}
+			if err := t.takeLoss(ctx, repo, l); err != nil {
+				return err
+			}
+			if err := t.forgetLink(ctx, repo, l.LinkName); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *tx) takeLoss(ctx context.Context, repo int64, l meta.Link) error {
+	switch l.Kind {
+	case meta.TagLink:
+		_, err := t.exec(ctx, `DELETE FROM tags WHERE repo_id = $1 AND name = $2 AND digest = $3`, repo, l.Name, l.Target.String())
+		return err
+	case meta.RevisionLink:
+		var id int64
+		err := t.get(ctx, `SELECT id FROM manifests WHERE repo_id = $1 AND digest = $2`, args{repo, l.Name}, &id)
+		if isNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_, err = t.dropManifest(ctx, repo, id, l.Name) // who listens has heard of it from registry:2
+		return err
+	}
+	var one int
+	err := t.get(ctx, sqlMember, args{repo, l.Name}, &one)
+	if isNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return t.part(ctx, repo, l.Name)
+}
