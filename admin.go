@@ -22,6 +22,7 @@ type action func(ctx context.Context, parameters url.Values, tell func(any) erro
 // actions are what the operator can ask for, by name.
 func (s *Server) actions() map[string]action {
 	return map[string]action{
+		"adopt":     s.adoptNow,
 		"collect":   s.collect,
 		"endpoints": s.listEndpoints,
 		"events":    s.listEvents,
@@ -44,6 +45,10 @@ func (s *Server) adminHandler() http.Handler {
 		do := actions[name]
 		switch {
 		case !isAction:
+			if err := s.awaitAdopted(r.Context(), func(any) error { return nil }); err != nil {
+				http.Error(w, "what registry:2 has could not be taken over: "+err.Error(), http.StatusServiceUnavailable)
+				return
+			}
 			api.ServeHTTP(w, r)
 		case do == nil:
 			http.Error(w, "this version of Berth does not know "+r.URL.Path, http.StatusNotFound)

@@ -21,6 +21,7 @@ import (
 	"berth/internal/meta/sqlmeta"
 	"berth/internal/ops"
 	"berth/internal/registry"
+	"berth/internal/registry2/tree"
 )
 
 // Options are what Open needs.
@@ -48,6 +49,9 @@ type Server struct {
 	proxies   *listen.Proxies
 	health    *ops.Health
 	metrics   *ops.Metrics
+	tree      *tree.Tree    // that registry:2 left, or will find
+	adopter   *tree.Adopter // nil when the tree is not read
+	shadow    *tree.Shadow  // nil when it is not written
 
 	notifications notifications
 
@@ -106,6 +110,9 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	})
 	s.collector = &gc.Collector{Records: s.meta, Blobs: store, UploadIdle: cfg.Uploads.Expire, Log: s.log}
 	s.proxies = listen.NewProxies(listen.ProxyOptions{Trusted: cfg.HTTP.TrustedProxies, Setting: "http.trusted_proxies", Log: s.log})
+	if err := s.openTree(ctx); err != nil {
+		return nil, err
+	}
 	s.clients = s.clientHandler()
 	s.admin = s.adminHandler()
 	return s, nil
@@ -195,7 +202,7 @@ func manifestRules(c config.Manifests) (m registry.Manifests, err error) {
 
 // open returns the registry as a client may use it.
 func (s *Server) open(p auth.Principal, by event.Actor) registry.Service {
-	return guard.New(s.core.As(by), p, s.login.policy)
+	return guard.New(s.gated(s.core.As(by)), p, s.login.policy)
 }
 
 // ServeHTTP serves the registry's clients: the distribution API under /v2/, a

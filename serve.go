@@ -121,13 +121,20 @@ func closeAll(ls []net.Listener) {
 // writes snapshots of the database. It returns nil when ctx has ended.
 func (s *Server) Run(ctx context.Context) error {
 	var group errgroup.Group
-	group.Go(func() error { return s.collector.Run(ctx, s.cfg.GC.Every) })
 	group.Go(func() error { return s.keepDatabase(ctx) })
 	group.Go(func() error { return s.keepEvents(ctx) })
 	for _, e := range s.notifications.endpoints {
 		group.Go(func() error { return e.Run(ctx) })
 	}
 	group.Go(func() error { s.health.Watch(ctx, s.checks(), s.log); return nil })
+	group.Go(func() error {
+		s.adopt(ctx) // before anything is collected, or written into registry:2's tree
+		group.Go(func() error { return s.collector.Run(ctx, s.cfg.GC.Every) })
+		if s.shadow != nil && s.adopter.Done() {
+			group.Go(func() error { return s.shadow.Run(ctx) })
+		}
+		return nil
+	})
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -80,6 +80,7 @@ func newRootCommand() *cobra.Command {
 		newServeCommand(),
 		newLsCommand(),
 		newRmCommand(),
+		newAdoptCommand(),
 		newImportCommand(),
 		newHtpasswdCommand(),
 		newTLSCommand(),

@@ -13,6 +13,9 @@ import (
 // StartShadow implements meta.Shadow.
 func (db *DB) StartShadow() { db.shadow.Store(true) }
 
+// StopShadow ends what StartShadow began.
+func (db *DB) StopShadow() { db.shadow.Store(false) }
+
 // sqlUnwritten notes links; its SELECT follows, and sqlAgain.
 const (
 	sqlUnwritten = `INSERT INTO unwritten (repo_id, kind, name, version) `
