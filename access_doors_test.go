@@ -364,6 +364,24 @@ func TestProxyLogInIsLogged(t *testing.T) {
 	}
 }
 
+// TestProxyLogInIsRecorded is the same for events.
+func TestProxyLogInIsRecorded(t *testing.T) {
+	s := newSite(t, t.TempDir(), []string{"reader"}, func(c *config.Config) {
+		c.Auth.ProxyHeader = "X-User"
+		c.Notifications.Endpoints = []config.Endpoint{{Name: "x", URL: "http://127.0.0.1:1", Timeout: 1e9, Threshold: 1, Backoff: 1e9}}
+	})
+	body, _ := image("x")
+	s.want("201", client{header: [2]string{"X-User", "alice"}}, "PUT", "/v2/app/manifests/v1", body)
+	s.want("201", client{name: "reader"}, "PUT", "/v2/app/manifests/v2", body)
+	list, err := s.s.meta.Events(t.Context(), 0, 10)
+	if err != nil || len(list) != 2 {
+		t.Fatalf("got %v, %v, want two events", list, err)
+	}
+	if a, b := list[0].By, list[1].By; a.Name != "alice" || a.Via != "proxy" || b.Name != "reader" || b.Via != "" {
+		t.Errorf("got %+v and %+v", a, b)
+	}
+}
+
 // FuzzAccess reads rules as a configuration holds them. Whatever they are, nobody
 // has a right whom no rule names, and the rules are as many as were written.
 func FuzzAccess(f *testing.F) {

@@ -125,6 +125,7 @@ type eventLine struct {
 	Tag        string    `json:"tag,omitempty"`
 	Digest     string    `json:"digest,omitempty"`
 	By         string    `json:"by,omitempty"`
+	Via        string    `json:"via,omitempty"` // who checked that name, if not the registry
 	Address    string    `json:"address,omitempty"`
 }
 
@@ -144,7 +145,7 @@ func (s *Server) listEvents(ctx context.Context, parameters url.Values, tell fun
 		}
 		line := eventLine{
 			Seq: e.Seq, ID: e.ID, Time: e.Time, Action: string(e.Action), Kind: string(e.Kind), Repository: e.Repo.String(), From: e.From.String(),
-			Tag: e.Tag.String(), By: e.By.Name, Address: e.By.Addr,
+			Tag: e.Tag.String(), By: e.By.Name, Via: e.By.Via, Address: e.By.Addr,
 		}
 		if !e.Digest.IsZero() {
 			line.Digest = e.Digest.String()

@@ -61,9 +61,9 @@ func printEvents(ctx context.Context, c *adminClient, parameters url.Values, out
 			return err
 		}
 		var e struct {
-			Seq                                                      int64
-			Time                                                     time.Time
-			Action, Kind, Repository, From, Tag, Digest, By, Address string
+			Seq                                                           int64
+			Time                                                          time.Time
+			Action, Kind, Repository, From, Tag, Digest, By, Via, Address string
 		}
 		if err := json.Unmarshal(line, &e); err != nil {
 			return err
@@ -81,6 +81,9 @@ func printEvents(ctx context.Context, c *adminClient, parameters url.Values, out
 		by := e.By
 		if by == "" {
 			by = "-"
+		}
+		if e.Via != "" {
+			by += " (" + e.Via + ")"
 		}
 		_, err := fmt.Fprintf(out, "%d\t%s\t%s %s\t%s\t%s %s\n", e.Seq, e.Time.Format(time.RFC3339), e.Action, e.Kind, what, by, e.Address)
 		return err

@@ -15,7 +15,7 @@ const maxAgent = 512
 // actor tells who acts by r, for the record.
 func (h *Handler) actor(w http.ResponseWriter, r *http.Request, p auth.Principal) event.Actor {
 	a := event.Actor{
-		Name: p.Name, Addr: r.RemoteAddr, Host: r.Host, Method: r.Method,
+		Name: p.Name, Via: string(p.Via), Addr: r.RemoteAddr, Host: r.Host, Method: r.Method,
 		UserAgent: strings.ToValidUTF8(r.UserAgent(), "?"), RequestID: w.Header().Get("X-Request-Id"),
 	}
 	if len(a.UserAgent) > maxAgent {

@@ -230,6 +230,31 @@ func ofGuard() []mutation {
 			new: "	if err := error(nil); err != nil {",
 		},
 		{
+			name: "a tag that must stay does", file: "internal/meta/sqlmeta/put.go", run: "TestContracts", soak: true,
+			old: "		case digest != p.Digest.String():",
+			new: "		case false:",
+		},
+		{
+			name: "a rule holds at its addresses", file: "internal/auth/rules.go", run: "TestRules|TestEnters",
+			old: "	if len(r.Addresses) == 0 {",
+			new: "	if true {",
+		},
+		{
+			name: "read-only is asked for", file: "internal/auth/rules.go", run: "TestReadOnlyRules", soak: true,
+			old: "		if r.readOnly && a.Action.Writes() {",
+			new: "		if false {",
+		},
+		{
+			name: "only a trusted proxy names users", file: "internal/distapi/login.go", pkg: ".", run: "TestProxyLogIn", soak: true,
+			old: "	if h.ProxyHeader == \"\" || !h.peer(r).Trusted {",
+			new: "	if h.ProxyHeader == \"\" {",
+		},
+		{
+			name: "no password is looked at from where nobody has a right", file: "internal/distapi/login.go", pkg: ".", run: "TestForgedAddress", soak: true,
+			old: "d.Verdict == auth.Denied {",
+			new: "false && d.Verdict == auth.Denied {",
+		},
+		{
 			name: "moving a tag takes the right to push", file: file, run: "TestEveryMethod",
 			old: "	if g.check(p.Repo, auth.Push) != nil {",
 			new: "	if false {",
@@ -237,7 +262,7 @@ func ofGuard() []mutation {
 		{
 			name: "the guard of Repos", file: file, run: "TestEveryMethod", soak: true,
 			old: "	if d := g.policy.Enters(g.who); !d.Allowed() {",
-			new: "	if false {",
+			new: "	if d := g.policy.Enters(g.who); false && !d.Allowed() {",
 		},
 		{
 			name: "what is listed may be pulled", file: file, run: "TestFilters",

@@ -284,7 +284,7 @@ func eventActor(f *fixture) {
 	f.push(a, "x")
 	by := event.Actor{
 		Name: "bob", Addr: "192.0.2.1:4000", Host: "reg.example.com", Method: "DELETE", UserAgent: "docker/1 \"ü\"", RequestID: "id-1",
-		Base: "https://reg.example.com/prefix",
+		Base: "https://reg.example.com/prefix", Via: "proxy",
 	}
 	f.ok(f.UnlinkBlob(f.ctx, a, digestOf("x"), by))
 	list, err := f.Events(f.ctx, 1, 9)

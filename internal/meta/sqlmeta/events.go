@@ -22,10 +22,10 @@ func (t *tx) record(ctx context.Context, e event.Event) error {
 		at = e.Time.UnixMicro()
 	}
 	_, err := t.exec(ctx, `INSERT INTO events (id, ticks, time_us, action, kind, repo, from_repo, digest, media_type, size, tag,
-		by_name, by_addr, by_host, by_method, by_agent, by_request, by_base)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
+		by_name, by_addr, by_host, by_method, by_agent, by_request, by_base, by_via)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
 		e.ID, t.ticks(), at, string(e.Action), string(e.Kind), e.Repo.String(), e.From.String(), digestText(e.Digest), e.MediaType, e.Size, e.Tag.String(),
-		e.By.Name, e.By.Addr, e.By.Host, e.By.Method, e.By.UserAgent, e.By.RequestID, e.By.Base)
+		e.By.Name, e.By.Addr, e.By.Host, e.By.Method, e.By.UserAgent, e.By.RequestID, e.By.Base, e.By.Via)
 	if err == nil {
 		t.recorded++
 	}
@@ -44,7 +44,7 @@ func digestText(d oci.Digest) string {
 func (db *DB) Events(ctx context.Context, after int64, limit int) ([]event.Event, error) {
 	var list []event.Event
 	err := db.reader.each(ctx, `SELECT seq, id, time_us, action, kind, repo, from_repo, digest, media_type, size, tag,
-		by_name, by_addr, by_host, by_method, by_agent, by_request, by_base FROM events WHERE seq > $1 ORDER BY seq LIMIT $2`,
+		by_name, by_addr, by_host, by_method, by_agent, by_request, by_base, by_via FROM events WHERE seq > $1 ORDER BY seq LIMIT $2`,
 		args{after, limit}, func(scan func(...any) error) error {
 			e, err := scanEvent(scan)
 			list = append(list, e)
@@ -61,7 +61,7 @@ func scanEvent(scan func(...any) error) (event.Event, error) {
 	var at int64
 	var repo, from, digest, tag string
 	err := scan(&e.Seq, &e.ID, &at, &e.Action, &e.Kind, &repo, &from, &digest, &e.MediaType, &e.Size, &tag,
-		&e.By.Name, &e.By.Addr, &e.By.Host, &e.By.Method, &e.By.UserAgent, &e.By.RequestID, &e.By.Base)
+		&e.By.Name, &e.By.Addr, &e.By.Host, &e.By.Method, &e.By.UserAgent, &e.By.RequestID, &e.By.Base, &e.By.Via)
 	if err != nil {
 		return event.Event{}, err
 	}

@@ -23,7 +23,8 @@ CREATE TABLE events (
     by_method  TEXT    NOT NULL,
     by_agent   TEXT    NOT NULL,
     by_request TEXT    NOT NULL,
-    by_base    TEXT    NOT NULL
+    by_base    TEXT    NOT NULL,
+    by_via     TEXT    NOT NULL  -- who checked the name, if not the registry
 );
 
 -- Who reads it, and how far they are. Without readers no events are recorded.
