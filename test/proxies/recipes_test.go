@@ -33,8 +33,7 @@ func passwordFile(t *testing.T) string {
 // A stand is a proxy with a Berth behind it.
 type stand struct {
 	*front
-	reg  *realtest.Registry
-	told bool // Berth knows who the users are
+	reg *realtest.Registry
 }
 
 // byBerth runs a recipe in which Berth checks who logs in.
@@ -42,16 +41,16 @@ func byBerth(t *testing.T, k kind, more ...string) stand {
 	t.Helper()
 	reg := realtest.Start(t, realtest.Options{
 		Args: []string{"--htpasswd", passwordFile(t)},
-		Env:  append([]string{"BERTH_HTTP_TRUSTED_PROXIES=[127.0.0.1/32]"}, more...),
+		Env:  append([]string{"BERTH_HTTP_TRUSTED_PROXIES=[127.0.0.1/32]", "BERTH_AUTH_PROXY_HEADER=Authorization"}, more...),
 	})
-	return stand{startFront(t, k, k.recipe, site{backend: reg.Addr}), reg, true}
+	return stand{startFront(t, k, k.recipe, site{backend: reg.Addr}), reg}
 }
 
 // byProxy runs a recipe in which the proxy does.
 func byProxy(t *testing.T, k kind) stand {
 	t.Helper()
 	reg := realtest.Start(t, realtest.Options{
-		Env: []string{"BERTH_HTTP_TRUSTED_PROXIES=[127.0.0.1/32]"},
+		Env: []string{"BERTH_HTTP_TRUSTED_PROXIES=[127.0.0.1/32]", "BERTH_AUTH_PROXY_HEADER=Authorization"},
 	})
 	users := passwordFile(t)
 	s := site{backend: reg.Addr, users: users}
@@ -67,7 +66,7 @@ func byProxy(t *testing.T, k kind) stand {
 			return before + name + " " + hash + "\n" + after
 		}
 	}
-	return stand{startFront(t, k, k.login, s), reg, false}
+	return stand{startFront(t, k, k.login, s), reg}
 }
 
 // trust lets docker, podman, buildah and skopeo trust the proxy's certificate
@@ -154,7 +153,7 @@ func (s stand) docker(t *testing.T) {
 		t.Fatal("the push is not in Berth's log")
 	}
 	for _, r := range s.reg.Log.Since(mark).Requests("PUT", "/v2/team/app/manifests/v1") {
-		if s.told && r.User != name {
+		if r.User != name {
 			t.Errorf("Berth's log says that %q pushed, want %q", r.User, name)
 		}
 	}
