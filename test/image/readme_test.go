@@ -87,8 +87,9 @@ func TestReadme(t *testing.T) {
 // A reader follows the README.
 type reader struct {
 	docker *realtest.DockerCLI
-	shell  *realtest.CLI
-	addr   string // of the container
+	bare   *realtest.CLI // a shell
+	shell  *realtest.CLI // the same, with variables that name the container's registry
+	addr   string        // of the container
 	data   string
 	swap   *strings.Replacer
 }
@@ -105,8 +106,8 @@ func newReader(t *testing.T) *reader {
 	if err := os.Symlink(realtest.Berth(t), filepath.Join(bin, "berth")); err != nil {
 		t.Fatal(err)
 	}
-	r.shell = realtest.NewCLI(t, "bash", "-c").With("DOCKER_HOST="+docker.Host, "DOCKER_CLI_HINTS=false",
-		"PATH="+bin+":"+os.Getenv("PATH"), "BERTH_DATA="+r.data, "BERTH_HTTP_LISTEN="+r.addr)
+	r.bare = realtest.NewCLI(t, "bash", "-c").With("DOCKER_HOST="+docker.Host, "DOCKER_CLI_HINTS=false", "PATH="+bin+":"+os.Getenv("PATH"))
+	r.shell = r.bare.With("BERTH_DATA="+r.data, "BERTH_HTTP_LISTEN="+r.addr)
 	home := r.shell.Home
 	for _, name := range []string{imageFile(), programFolder() + ".tar.gz"} {
 		if err := os.Symlink(filepath.Join(realtest.Dist(t), name), filepath.Join(home, name)); err != nil {
@@ -121,7 +122,7 @@ func newReader(t *testing.T) *reader {
 	writeFile(t, filepath.Join(home, "certs"), "domain.crt", readFile(t, filepath.Join(home, "made", "cert.pem")))
 	writeFile(t, filepath.Join(home, "certs"), "domain.key", readFile(t, filepath.Join(home, "made", "key.pem")))
 	r.swap = strings.NewReplacer("amd64", runtime.GOARCH, "/srv/registry", r.data, "localhost:5000", r.addr,
-		"-p 5000:5000", "--network host -e REGISTRY_HTTP_ADDR="+r.addr, "-p 443:443", "--network host", "0.0.0.0:443", r.addr)
+		"docker run -d", "docker run -d --health-interval 500ms", "-p 5000:5000", "--network host -e REGISTRY_HTTP_ADDR="+r.addr, "-p 443:443", "--network host", "0.0.0.0:443", r.addr)
 	return r
 }
 
@@ -151,7 +152,7 @@ func (r *reader) serve(t *testing.T, c command) {
 	line := strings.NewReplacer("amd64", runtime.GOARCH, "/srv/registry", data).Replace(c.line)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	cmd := r.shell.With("BERTH_DATA=", "BERTH_HTTP_LISTEN="+addr).Command(ctx, "exec "+line)
+	cmd := r.bare.With("BERTH_HTTP_LISTEN="+addr).Command(ctx, "exec "+line)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }

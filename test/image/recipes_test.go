@@ -88,6 +88,7 @@ func up(t *testing.T, docker *realtest.DockerCLI, name, addr string, files map[s
 			}
 			env["REGISTRY_HTTP_ADDR"] = addr
 			s["environment"] = env
+			s["healthcheck"] = map[string]string{"interval": "500ms"} // less to wait for
 		}
 	}
 	text, err := yaml.Marshal(c)
@@ -145,9 +146,10 @@ func TestCompose(t *testing.T) {
 		docker := realtest.Docker(t)
 		nginxImage(t, docker)
 		addr, port := freeAddr(t), strconv.Itoa(realtest.FreePort(t))
-		front := "127.0.0.1:" + port
+		front := "0.0.0.0:" + port // docker checks no certificate of 127.0.0.1
 		tls := t.TempDir()
-		realtest.NewCLI(t, realtest.Berth(t)).Run("tls", "self-signed", "--dir", tls, "127.0.0.1")
+		realtest.NewCLI(t, realtest.Berth(t)).Run("tls", "self-signed", "--dir", tls, "0.0.0.0")
+		trust(t, front, readFile(t, filepath.Join(tls, "ca.crt")))
 		conf := strings.NewReplacer("registry:5000", addr, "5043", port).Replace(recipe(t, "compose/nginx/berth.conf"))
 		p := up(t, docker, "nginx", addr, map[string]string{
 			"auth/htpasswd": htpasswd(docker), "berth.conf": conf,
@@ -159,6 +161,17 @@ func TestCompose(t *testing.T) {
 		docker.Input("secret").Run("login", "-u", "alice", "--password-stdin", front)
 		pushPull(t, docker, front, "app:v1")
 	})
+}
+
+// trust gives docker an authority for a registry.
+func trust(t *testing.T, name, authority string) {
+	t.Helper()
+	dir := filepath.Join("/etc/docker/certs.d", name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	writeFile(t, dir, "ca.crt", authority)
 }
 
 func readFile(t *testing.T, path string) string {

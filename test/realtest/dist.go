@@ -55,11 +55,12 @@ type Container struct {
 }
 
 // Start runs `docker run -d` in the host's network with more arguments: options,
-// the image, and its arguments.
+// the image, and its arguments. Its health is asked for more often than the
+// image says, unless an option says otherwise.
 func (d *DockerCLI) Start(args ...string) *Container {
 	d.t.Helper()
 	c := &Container{docker: d}
-	c.Name = d.Out(append([]string{"run", "-d", "--network", "host"}, args...)...)
+	c.Name = d.Out(append([]string{"run", "-d", "--network", "host", "--health-interval", "500ms"}, args...)...)
 	d.t.Cleanup(func() {
 		if d.t.Failed() {
 			d.t.Logf("the end of the container's log:\n%s", c.tail())
