@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"slices"
 
@@ -13,7 +14,8 @@ import (
 
 // addConfigFlags gives cmd the flag --config and those of config.Flags that are
 // named, or all of them. The returned function reads the configuration from
-// everywhere it can come from, once the command line is parsed.
+// everywhere it can come from, once the command line is parsed. In a container
+// that is what its registry was started with.
 func addConfigFlags(cmd *cobra.Command, names ...string) func() (*config.Loaded, error) {
 	file := cmd.Flags().String("config", "", "read this configuration `file`")
 	for _, f := range config.Flags() {
@@ -27,7 +29,7 @@ func addConfigFlags(cmd *cobra.Command, names ...string) func() (*config.Loaded,
 		}
 	}
 	return func() (*config.Loaded, error) {
-		return loadConfig(*file, config.ParseFlags(givenFlags(cmd.Flags())))
+		return loadConfig(cmp.Or(*file, containerFile()), config.ParseFlags(givenFlags(cmd.Flags())))
 	}
 }
 

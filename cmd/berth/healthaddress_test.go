@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"berth/config"
@@ -29,25 +28,6 @@ func TestHealthTarget(t *testing.T) {
 	for _, tt := range tests {
 		if got := targetOf(tt.http); got != tt.want {
 			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
-		}
-	}
-}
-
-func TestServedFile(t *testing.T) {
-	tests := []struct{ cmdline, want string }{
-		{"/entrypoint.sh /etc/docker/registry/config.yml", "/etc/docker/registry/config.yml"},
-		{"/entrypoint.sh serve /c.yml", "/c.yml"},
-		{"registry serve /c.yml", "/c.yml"},
-		{"/bin/registry serve --flag /c.yml", "/c.yml"},
-		{"/entrypoint.sh", ""},
-		{"/entrypoint.sh serve", ""},
-		{"/entrypoint.sh --version", ""},
-		{"/sbin/init", ""},
-		{"", ""},
-	}
-	for _, tt := range tests {
-		if got := servedFile([]byte(strings.ReplaceAll(tt.cmdline, " ", "\x00") + "\x00")); got != tt.want {
-			t.Errorf("%s: got %q, want %q", tt.cmdline, got, tt.want)
 		}
 	}
 }
