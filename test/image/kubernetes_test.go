@@ -2,6 +2,7 @@ package image
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path"
 	"slices"
@@ -165,4 +166,15 @@ func injected(name string) []string {
 		name + "_SERVICE_HOST=" + ip, name + "_SERVICE_PORT=" + port, name + "_SERVICE_PORT_HTTP=" + port, name + "_PORT=" + address,
 		name + "_PORT_5000_TCP=" + address, name + "_PORT_5000_TCP_PROTO=tcp", name + "_PORT_5000_TCP_PORT=" + port, name + "_PORT_5000_TCP_ADDR=" + ip,
 	}
+}
+
+// status returns the status of a GET.
+func status(t *testing.T, url string) int {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
 }
