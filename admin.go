@@ -22,11 +22,12 @@ type action func(ctx context.Context, parameters url.Values, tell func(any) erro
 // actions are what the operator can ask for, by name.
 func (s *Server) actions() map[string]action {
 	return map[string]action{
-		"adopt":     s.adoptNow,
-		"collect":   s.collect,
-		"endpoints": s.listEndpoints,
-		"events":    s.listEvents,
-		"replay":    s.replay,
+		"adopt":            s.adoptNow,
+		"collect":          s.collect,
+		"endpoints":        s.listEndpoints,
+		"events":           s.listEvents,
+		"replay":           s.replay,
+		"export-registry2": s.exportRegistry2,
 	}
 }
 

@@ -82,6 +82,7 @@ func newRootCommand() *cobra.Command {
 		newRmCommand(),
 		newAdoptCommand(),
 		newImportCommand(),
+		newExportCommand(),
 		newHtpasswdCommand(),
 		newTLSCommand(),
 		newHealthCommand(),

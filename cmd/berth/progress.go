@@ -48,6 +48,16 @@ func (p *progress) add(n int64) {
 	}
 }
 
+// step shows text on a terminal, in the place of what was shown before.
+func (p *progress) step(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); p.terminal && now.Sub(p.drawn) >= redrawEvery {
+		p.drawn = now
+		fmt.Fprintf(p.w, "\r\x1b[K%s", text)
+	}
+}
+
 // expect notes that there are n bytes more to do.
 func (p *progress) expect(n int64) {
 	p.mu.Lock()

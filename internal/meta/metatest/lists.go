@@ -15,6 +15,7 @@ func listTests() []test {
 		{name: "repositories with a manifest are listed", run: listRepos},
 		{name: "repositories are paged in byte order", run: listReposPaged},
 		{name: "tags are paged in byte order", run: listTags},
+		{name: "all that a repository has is listed in pages", run: listInventory},
 		{name: "referrers are listed by type and paged", run: listReferrers},
 	}
 }
@@ -157,4 +158,32 @@ func must[T any](v T, err error) T {
 		panic(err) // a test's own mistake
 	}
 	return v
+}
+
+func listInventory(f *fixture) {
+	a, b := f.repo("a"), f.repo("b")
+	f.push(b, "elsewhere")
+	var blobs, manifests []string
+	for _, s := range []string{"x", "y", "z"} {
+		f.push(a, s)
+		m := f.manifest(shape{parts: []string{s}})
+		f.put(a, m)
+		blobs, manifests = append(blobs, digestOf(s).String()), append(manifests, digest(m).String())
+	}
+	slices.Sort(blobs)
+	slices.Sort(manifests)
+	f.equal("blobs", page(f, 2, func(b meta.Blob) string { return b.Digest.String() }, func(after string) ([]meta.Blob, error) {
+		return f.RepoBlobs(f.ctx, a, after, 2)
+	}), blobs)
+	f.equal("manifests", page(f, 2, func(m meta.Manifest) string { return m.Digest.String() }, func(after string) ([]meta.Manifest, error) {
+		return f.RepoManifests(f.ctx, a, after, 2)
+	}), manifests)
+	one, err := f.RepoBlobs(f.ctx, a, "", 1)
+	f.ok(err)
+	has, err := f.FindBlob(f.ctx, a, one[0].Digest)
+	f.ok(err)
+	f.equal("key and size", [2]any{one[0].Key, one[0].Size}, [2]any{has.Key, has.Size})
+	m, err := f.RepoManifests(f.ctx, a, "", 1)
+	f.ok(err)
+	f.equal("body", oci.SHA256.FromBytes(m[0].Body), m[0].Digest)
 }

@@ -37,6 +37,7 @@ type DB interface {
 	meta.Blobs
 	meta.Manifests
 	meta.Listings
+	meta.Inventory
 	meta.Garbage
 	meta.Pruning
 	meta.Outbox
