@@ -103,3 +103,22 @@ func TestOldNames(t *testing.T) {
 		t.Error("a bucket that registry:2 doesn't have")
 	}
 }
+
+// TestCountingAllocatesNothing holds that a request costs no memory for being
+// counted under two names.
+func TestCountingAllocatesNothing(t *testing.T) {
+	m := NewMetrics("v")
+	if err := m.AddOldNames(map[string]string{"blob-get": "blob"}); err != nil {
+		t.Fatal(err)
+	}
+	e := &exchange{route: "blob-get", out: 5000}
+	n := testing.AllocsPerRun(100, func() {
+		e.traffic = nil
+		m.begin()
+		m.enter(e)
+		m.end(e, http.MethodGet, http.StatusOK, time.Millisecond)
+	})
+	if n != 0 {
+		t.Errorf("got %v allocations, want none", n)
+	}
+}
