@@ -77,9 +77,23 @@ func answerError(status int, body []byte) error {
 	}
 	var all error
 	for _, e := range answer.Errors {
-		all = errors.Join(all, errors.New(e.Message))
+		all = errors.Join(all, &answeredError{e.Code, e.Message})
 	}
 	return all
+}
+
+// An answeredError is one that the registry has answered with.
+type answeredError struct {
+	code    oci.Code
+	message string
+}
+
+func (e *answeredError) Error() string { return e.message }
+
+// isUnknown reports whether a manifest that was asked for is not there.
+func isUnknown(err error) bool {
+	e, ok := errors.AsType[*answeredError](err)
+	return ok && e.code == oci.ManifestUnknown
 }
 
 // pages calls each for the answers of a list, following its Link headers.

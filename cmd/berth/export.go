@@ -18,7 +18,7 @@ func newExportCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newExportRegistry2Command())
+	cmd.AddCommand(newExportRegistry2Command(), newExportOCICommand())
 	return cmd
 }
 

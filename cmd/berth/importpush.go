@@ -55,7 +55,7 @@ func (t target) String() string {
 // the repository. Layers that live elsewhere by design may be missing.
 func (p *importer) missing(ctx context.Context, repo oci.Repo, c bundle.Contents) error {
 	for _, d := range c.Missing {
-		if strings.Contains(d.MediaType, "foreign") || strings.Contains(d.MediaType, "nondistributable") {
+		if isElsewhere(d) {
 			continue
 		}
 		if has, err := p.has(ctx, repo, d.Digest); err != nil || !has {

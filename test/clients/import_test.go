@@ -162,3 +162,40 @@ func TestImportReferrers(t *testing.T) {
 		t.Errorf("tags: got %v, want v2 alone", got)
 	}
 }
+
+// TestExportOCI writes images to a folder and to an archive, and has others read
+// them: what they find is what is in the registry.
+func TestExportOCI(t *testing.T) {
+	reg := start(t, realtest.Options{})
+	many := realtest.NewLayout(t, realtest.Image{Layers: []int64{5000}, Seed: 75, Platforms: platforms()})
+	one := realtest.NewLayout(t, realtest.Image{Layers: []int64{3 << 20, 1}, Seed: 76})
+	skopeo, crane, cli := realtest.Skopeo(t), realtest.Crane(t), berth(t)
+	skopeo.Run("copy", "--all", "--dest-tls-verify=false", "oci:"+many.Ref(), "docker://"+reg.Addr+"/app:many")
+	skopeo.Run("copy", "--dest-tls-verify=false", "oci:"+one.Ref(), "docker://"+reg.Addr+"/app:one")
+	dir := emptyDir(t)
+	cli.Run("export", "oci", "--data", reg.Dir, dir, "app")
+	cli.Run("export", "oci", "--data", reg.Dir, dir+".tar", "app:many")
+	for _, l := range []realtest.Layout{many, one} {
+		if err := holds(dir, l); err != nil {
+			t.Error(err)
+		}
+	}
+	other := start(t, realtest.Options{})
+	for source, tag := range map[string]string{"oci:" + dir + ":many": "folder", "oci-archive:" + dir + ".tar:many": "archive"} {
+		skopeo.Run("copy", "--all", "--dest-tls-verify=false", source, "docker://"+other.Addr+"/app:"+tag)
+		if got := readerOf(other).digest(t, "app", tag); got != many.Digest {
+			t.Errorf("%s: got %s, want %s", source, got, many.Digest)
+		}
+		checkIndex(t, readerOf(other), "app", tag)
+	}
+	crane.Run("validate", "--insecure", "--remote", other.Addr+"/app:folder")
+	pipe := exec.Command("sh", "-c", `"$1" export oci --data "$2" - app:one | "$1" import --data "$3" - piped/app:v1`, "sh", realtest.Berth(t), reg.Dir, other.Dir)
+	pipe.Dir = t.TempDir()
+	if b, err := pipe.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	if got := readerOf(other).digest(t, "piped/app", "v1"); got != one.Digest {
+		t.Errorf("by a pipe: got %s, want %s", got, one.Digest)
+	}
+	readerOf(other).mustBeWhole(t, "piped/app", "v1")
+}
