@@ -51,9 +51,11 @@ func series(text string) map[string]bool {
 // series that it tells is told by Berth under the same name, with the same
 // labels, or is known to be absent and in docs/monitoring.md.
 func TestOldMetrics(t *testing.T) {
-	real := startReal(t, "registry", t.TempDir(), "")
+	// Nobody listens at the endpoint: errors are told, too.
+	endpoint := fmt.Sprintf("notifications: {endpoints: [{name: a, url: \"http://127.0.0.1:%d/\", timeout: 1s, threshold: 1, backoff: 1s}]}\n", realtest.FreePort(t))
+	real := startReal(t, "registry", t.TempDir(), endpoint)
 	metrics := fmt.Sprintf("127.0.0.1:%d", realtest.FreePort(t))
-	reg := realtest.Start(t, realtest.Options{Args: []string{"--metrics", metrics}})
+	reg := realtest.Start(t, realtest.Options{Args: []string{"--metrics", metrics, "--config", write(t, t.TempDir(), "berth.yml", endpoint)}})
 	layout := realtest.NewLayout(t, realtest.Image{})
 	skopeo, crane := realtest.Skopeo(t), realtest.Crane(t)
 	for _, addr := range []string{real.addr, reg.Addr} {
@@ -64,6 +66,14 @@ func TestOldMetrics(t *testing.T) {
 		crane.Run("catalog", addr)
 		crane.Fails("manifest", addr+"/app:none")
 		crane.Run("delete", addr+"/app@"+layout.Digest)
+	}
+	for _, addr := range []string{real.debug, metrics} {
+		soon(t, func() error {
+			if _, _, text := get(t, "http://"+addr+"/metrics"); !strings.Contains(text, `endpoint="a",type="Errors"`) {
+				return fmt.Errorf("%s tells of no failed notification:\n%s", addr, text)
+			}
+			return nil
+		})
 	}
 	_, _, theirs := get(t, "http://"+real.debug+"/metrics")
 	_, _, ours := get(t, "http://"+metrics+"/metrics")
