@@ -315,12 +315,12 @@ func TestProxyLogIn(t *testing.T) {
 		s.want("401 UNAUTHORIZED", client{header: [2]string{"Authorization", "Bearer alice"}}, push, path, "")
 	})
 	t.Run("Basic from a stranger", func(t *testing.T) {
-		s := newSite(t, t.TempDir(), []string{"reader"}, func(c *config.Config) {
+		s := newSite(t, t.TempDir(), nil, func(c *config.Config) {
 			rules(c)
 			c.Auth.ProxyHeader, c.HTTP.TrustedProxies = "Authorization", networks("192.0.2.1/32")
 		})
-		s.want("401 UNAUTHORIZED", client{name: "alice"}, push, path, "") // who has no password here
-		s.want("200", client{name: "reader"}, "GET", "/v2/", "")
+		s.want("401 UNAUTHORIZED", client{name: "alice"}, push, path, "") // as if nothing had come
+		s.want("401 UNAUTHORIZED", client{name: "alice"}, "GET", "/v2/", "")
 	})
 	t.Run("without a setting", func(t *testing.T) {
 		s := newSite(t, t.TempDir(), nil, func(*config.Config) {})

@@ -21,7 +21,9 @@ type Auth struct {
 	// ProxyHeader is the header in which a proxy that has logged the user in
 	// names that user, such as `X-Forwarded-User`. It is believed from
 	// `http.trusted_proxies` only. `Authorization` stands for the user name of
-	// the Basic credentials that the proxy has checked and passes on.
+	// the Basic credentials that the proxy has checked and passes on; their
+	// passwords are not checked again, so a proxy that checks none would open the
+	// registry.
 	ProxyHeader string `yaml:"proxy_header"`
 
 	Htpasswd Htpasswd `yaml:"htpasswd"`

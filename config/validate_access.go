@@ -77,15 +77,20 @@ func (k *checker) users(path string, names []string) {
 	}
 }
 
-// proxyLogIn checks log-in by a proxy. Without trusted proxies nobody could use
-// it, and whoever wrote it would think that it is in force.
+// proxyLogIn checks log-in by a proxy. Without a proxy that is trusted, as those
+// on a socket are, nobody could use it, and whoever wrote it would think that it
+// is in force.
 func (k *checker) proxyLogIn(c Config) {
 	const header = "auth.proxy_header"
+	socket := slices.ContainsFunc(c.HTTP.Listen, func(a string) bool { _, ok := socketPath(a); return ok })
 	switch name := c.Auth.ProxyHeader; {
 	case name == "":
 	case !isToken(name):
 		k.add(header, "%q is no name of a header: write one such as X-Forwarded-User", name)
-	case len(c.HTTP.TrustedProxies) == 0:
-		k.cross(header, []string{"http.trusted_proxies"}, "is believed from trusted proxies only, and there are none: name the addresses of yours in http.trusted_proxies")
+	case strings.EqualFold(name, "Authorization") && c.Auth.Htpasswd.Path != "":
+		// One that only passes on what clients sent would open the registry.
+		k.cross(header, []string{"auth.htpasswd.path"}, "is Authorization, whose passwords the proxy checks, and there is auth.htpasswd.path to check them here: remove the one that does not, or have the proxy name its users in a header of its own")
+	case len(c.HTTP.TrustedProxies) == 0 && !socket:
+		k.cross(header, []string{"http.trusted_proxies", "http.listen"}, "is believed from trusted proxies only, and there are none: name the addresses of yours in http.trusted_proxies")
 	}
 }

@@ -88,6 +88,10 @@ func TestValidate(t *testing.T) {
 		{"everybody in a group", func(c *Config) { c.Auth.Groups = map[string][]string{"g": {"*"}} }, `auth.groups.g: holds "*"`},
 		{"nobody in a group", func(c *Config) { c.Auth.Groups = map[string][]string{"g": {"a", ""}} }, "auth.groups.g[1]: is empty"},
 		{"a header with a space", func(c *Config) { c.Auth.ProxyHeader = "X User" }, `auth.proxy_header: "X User" is no name of a header`},
+		{"two who check a password", func(c *Config) {
+			c.Auth.Htpasswd.Path, c.Auth.ProxyHeader = "users", "authorization"
+			c.HTTP.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}
+		}, "auth.proxy_header: is Authorization, whose passwords the proxy checks, and there is auth.htpasswd.path"},
 		{"a header that nobody may set", func(c *Config) { c.Auth.ProxyHeader = "X-User" }, "auth.proxy_header: is believed from trusted proxies only, and there are none"},
 		{"an endpoint without a name", func(c *Config) { c.Notifications.Endpoints = []Endpoint{endpoint("")} }, "notifications.endpoints[0].name: is empty"},
 		{"two endpoints of a name", func(c *Config) { c.Notifications.Endpoints = []Endpoint{endpoint("a"), endpoint("a")} }, `notifications.endpoints[1].name: "a" is the name of another`},
@@ -223,6 +227,15 @@ func TestAddresses(t *testing.T) {
 		if got := collide(tt.b, tt.a); got != tt.want {
 			t.Errorf("collide(%s, %s) = %v, want %v", tt.b, tt.a, got, tt.want)
 		}
+	}
+}
+
+// TestProxyOnSocket holds that a proxy on a socket need not be named to log in.
+func TestProxyOnSocket(t *testing.T) {
+	c := Default()
+	c.HTTP.Listen, c.Auth.ProxyHeader = []string{"unix:/run/berth.sock"}, "X-Forwarded-User"
+	if err := c.Validate(); err != nil {
+		t.Error(err)
 	}
 }
 

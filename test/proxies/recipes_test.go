@@ -41,7 +41,7 @@ func byBerth(t *testing.T, k kind, more ...string) stand {
 	t.Helper()
 	reg := realtest.Start(t, realtest.Options{
 		Args: []string{"--htpasswd", passwordFile(t)},
-		Env:  append([]string{"BERTH_HTTP_TRUSTED_PROXIES=[127.0.0.1/32]", "BERTH_AUTH_PROXY_HEADER=Authorization"}, more...),
+		Env:  append([]string{"BERTH_HTTP_TRUSTED_PROXIES=[127.0.0.1/32]"}, more...),
 	})
 	return stand{startFront(t, k, k.recipe, site{backend: reg.Addr}), reg}
 }
