@@ -32,6 +32,8 @@ func TestPulled(t *testing.T) {
 		{"GET", "/v2/a/b/blobs/" + blob.String(), alice, "blob GET "},
 		{"HEAD", "/v2/a/b/blobs/" + blob.String(), alice, "blob HEAD "},
 		{"GET", "/v2/a/b/blobs/" + blob.String(), with("Range", "bytes=2-3"), "blob GET "},
+		{"GET", "/v2/a/b/blobs/" + blob.String(), with("If-None-Match", etag(blob)), "blob GET "},
+		{"GET", "/v2/a/b/blobs/" + blob.String(), with("If-Match", `"another"`), ""},
 		{"GET", "/v2/a/b/manifests/v1", alice, "manifest GET v1"},
 		{"HEAD", "/v2/a/b/manifests/" + manifest.String(), alice, "manifest HEAD "},
 		{"GET", "/v2/a/b/manifests/v1", with("If-None-Match", etag(manifest)), ""},

@@ -154,7 +154,11 @@ func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error
 	w.Header().Set("Content-Disposition", "attachment") // never a page of this host
 	w.Header().Set("Accept-Ranges", "bytes")
 	tag := etag(b.Digest)
+	pulled := event.Event{Kind: event.Blob, Digest: b.Digest, Size: b.Size()}
 	if done, err := conditions(w, r, tag); done {
+		if err == nil {
+			h.pulled(c, pulled) // registry:2 tells of these, too, but not of manifests
+		}
 		return err
 	}
 	r.Header.Del("If-Match")
@@ -165,7 +169,7 @@ func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error
 	// The Reader itself, not what it is embedded in: only a file that is seen to
 	// be one is sent by the kernel.
 	http.ServeContent(w, r, "", time.Time{}, b.Reader)
-	h.pulled(c, event.Event{Kind: event.Blob, Digest: b.Digest, Size: b.Size()})
+	h.pulled(c, pulled)
 	return nil
 }
 

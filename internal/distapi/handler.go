@@ -89,7 +89,8 @@ type Handler struct {
 	Begin func(*http.Request, route.Kind)
 
 	// Pulled, if it is set, is told of every blob and every manifest that was sent,
-	// and of those of which only the header was asked for.
+	// of those of which only the header was asked for, and of blobs that the client
+	// has already.
 	Pulled func(event.Event)
 
 	// Observe, if it is set, is told of every request before its answer ends.

@@ -36,8 +36,8 @@ const SignatureHeader = "X-Berth-Signature-256"
 // must be set.
 type Options struct {
 	Name    string
-	URL     string // with http or https; a user and password in it are sent as Basic credentials
-	Headers http.Header
+	URL     string        // with http or https; a user and password in it are sent as Basic credentials
+	Headers http.Header   // in addition, or instead of those that are sent anyway
 	Timeout time.Duration // of one attempt
 
 	Threshold int           // failures in a row, before there are pauses
@@ -173,12 +173,7 @@ func (e *Endpoint) request(ctx context.Context, body []byte) (*http.Request, err
 	req.Header.Set("Content-Type", MediaType)
 	req.Header.Set("User-Agent", "berth")
 	for name, values := range e.o.Headers {
-		if http.CanonicalHeaderKey(name) == "User-Agent" {
-			req.Header.Del(name)
-		}
-		for _, v := range values {
-			req.Header.Add(name, v)
-		}
+		req.Header[http.CanonicalHeaderKey(name)] = values
 	}
 	key, err := e.key()
 	if err != nil || key == nil {
