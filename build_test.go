@@ -109,7 +109,7 @@ func TestStaticcheck(t *testing.T) {
 // that Berth is for, without cgo, and checks that their tests compile too.
 func TestCompilesElsewhere(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles everything five times over; not with -short")
+		t.Skip("compiles everything seven times over; not with -short")
 	}
 	for _, goos := range []string{"linux", "darwin", "windows"} {
 		for _, goarch := range []string{"amd64", "arm64"} {
@@ -122,6 +122,9 @@ func TestCompilesElsewhere(t *testing.T) {
 			})
 		}
 	}
+	t.Run("linux/arm", func(t *testing.T) { // where an int has 32 bits
+		goTool(t, []string{"GOOS=linux", "GOARCH=arm", "GOARM=7", "CGO_ENABLED=0"}, "build", "-o", os.DevNull, "./cmd/berth")
+	})
 }
 
 // toolPath finds a program among the tools that make test installs.
