@@ -32,6 +32,9 @@ type exportLine struct {
 // where they could be shared; delete takes away what an earlier export has and
 // this registry no longer.
 func (s *Server) exportRegistry2(ctx context.Context, parameters url.Values, tell func(any) error) error {
+	if err := s.awaitAdopted(ctx, func(any) error { return nil }); err != nil {
+		return err
+	}
 	x := &exportContents{}
 	e := tree.Exporter{Records: s.meta}
 	line := func(r tree.ExportReport) exportLine { return exportLine{r, x.linked, x.copied} }

@@ -258,8 +258,8 @@ func TestExportKilled(t *testing.T) {
 	compareAll(t, reg.URL, real.url)
 }
 
-// TestExportAdopted exports what a registry:2 has left: its files are shared,
-// too.
+// TestExportAdopted exports what a registry:2 has left, which nobody has taken over
+// yet: its files are shared, too.
 func TestExportAdopted(t *testing.T) {
 	old := filepath.Join(t.TempDir(), "old")
 	real := startReal(t, "registry", old, "")
@@ -268,12 +268,12 @@ func TestExportAdopted(t *testing.T) {
 	if err := os.CopyFS(data, os.DirFS(old)); err != nil {
 		t.Fatal(err)
 	}
-	reg := realtest.Start(t, realtest.Options{Dir: data})
 	dir := filepath.Join(t.TempDir(), "again")
 	out := realtest.NewCLI(t, realtest.Berth(t)).Run("export", "registry2", "--data", data, dir)
 	if !strings.Contains(out, " 0 were copied") {
 		t.Errorf("files were copied:\n%s", out)
 	}
+	reg := realtest.Start(t, realtest.Options{Dir: data})
 	if n := compareAll(t, reg.URL, real.url); n < 20 {
 		t.Errorf("only %d things were compared with the original", n)
 	}
