@@ -3,9 +3,11 @@ package berth
 import (
 	"context"
 	"crypto/tls"
+	"net/http"
 	"net/url"
 
 	"berth/config"
+	"berth/internal/acme"
 	"berth/internal/listen"
 )
 
@@ -13,14 +15,24 @@ import (
 type door struct {
 	tls *tls.Config // nil means plain http
 	run func(context.Context) error
+
+	// challenges answers an ACME server over plain http; nil if it isn't to.
+	challenges http.Handler
 }
 
-// openDoor loads the certificate, if TLS is configured.
+// openDoor loads the certificate, or prepares to get one, if TLS is configured.
 func (s *Server) openDoor() (door, error) {
 	t := s.cfg.HTTP.TLS
-	if !t.Enabled() {
-		return door{}, nil
+	switch {
+	case t.ACME.Enabled():
+		return s.openACME(t.ACME)
+	case t.Enabled():
+		return s.openCertificate()
 	}
+	return door{}, nil
+}
+
+func (s *Server) openCertificate() (door, error) {
 	certs, err := listen.LoadCertificates(s.certificateOptions())
 	if err != nil {
 		return door{}, err
@@ -29,6 +41,32 @@ func (s *Server) openDoor() (door, error) {
 	o.Certificate = certs.Get
 	c, err := listen.NewTLSConfig(o)
 	return door{tls: c, run: certs.Run}, err
+}
+
+func (s *Server) openACME(a config.ACME) (door, error) {
+	certs, err := acme.New(acme.Options{
+		Hosts: a.Hosts, Email: a.Email, Directory: a.Directory, Cache: a.Cache,
+		CAFile: a.CA, EABID: a.EABID, EABFile: a.EABKey, Log: s.log,
+	})
+	if err != nil {
+		return door{}, err
+	}
+	o := s.tlsOptions()
+	o.Certificate, o.Challenge = certs.Get, acme.Protocol
+	c, err := listen.NewTLSConfig(o)
+	d := door{tls: c, run: certs.Run}
+	if a.Listen != "" {
+		d.challenges = certs.Handler(s.httpsURL())
+	}
+	return d, err
+}
+
+// httpsURL is the scheme and host of external_url if that is one of https.
+func (s *Server) httpsURL() string {
+	if u, err := url.Parse(s.cfg.HTTP.ExternalURL); err == nil && u.Scheme == "https" {
+		return "https://" + u.Host
+	}
+	return ""
 }
 
 func (s *Server) certificateOptions() listen.CertificateOptions {

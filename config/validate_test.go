@@ -148,6 +148,7 @@ func TestValidate(t *testing.T) {
 		{"ACME for a port", acme("a.example:443"), "http.tls.acme.hosts[0]: is no name of a host"},
 		{"ACME for a URL", acme("https://a.example"), "http.tls.acme.hosts[0]: is no name of a host"},
 		{"ACME for nothing", acme(""), "http.tls.acme.hosts[0]: is no name of a host"},
+		{"ACME for a name without a domain", acme("registry"), "http.tls.acme.hosts[0]: has no dot"},
 		{"ACME in capitals", acme("A.example"), "http.tls.acme.hosts[0]: has upper case letters: write a.example"},
 		{"ACME by http", func(c *Config) { acme("a.example")(c); c.HTTP.TLS.ACME.Directory = "http://acme.example" }, "http.tls.acme.directory: is no https address"},
 		{"ACME mail", func(c *Config) { acme("a.example")(c); c.HTTP.TLS.ACME.Email = "mailto:a@b" }, "http.tls.acme.email: is no address of mail"},

@@ -129,6 +129,8 @@ func badACMEHost(host string) string {
 		return "is an address: " + example
 	case host == "" || !isHost(host) || strings.HasPrefix(host, ".") || strings.HasSuffix(host, ".") || strings.Contains(host, "_") || strings.Contains(host, ".."):
 		return "is no name of a host: " + example + "; one outside of ASCII in its xn-- form"
+	case !strings.Contains(host, "."):
+		return "has no dot: a certificate is for a whole name, " + example
 	case strings.ToLower(host) != host:
 		return "has upper case letters: write " + strings.ToLower(host)
 	}

@@ -104,7 +104,7 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 	protocols.SetHTTP2(!o.HTTP1)
 	protocols.SetUnencryptedHTTP2(o.H2C)
 	s.http = &http.Server{
-		Handler:                      s.paced(h),
+		Handler:                      onlyHTTP(s.paced(h)),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is the handler's to answer
 		ReadHeaderTimeout:            cmp.Or(o.ReadHeaderTimeout, 10*time.Second),
 		IdleTimeout:                  cmp.Or(o.IdleTimeout, 120*time.Second),
@@ -124,6 +124,18 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 		}
 	}
 	return s
+}
+
+// onlyHTTP closes connections on which another protocol than HTTP was agreed on,
+// as a challenge is: net/http would serve them all the same, whatever else was
+// asked of clients.
+func onlyHTTP(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS != nil && r.TLS.NegotiatedProtocol != "" && r.TLS.NegotiatedProtocol != "h2" && r.TLS.NegotiatedProtocol != "http/1.1" {
+			panic(http.ErrAbortHandler)
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // MaxConns returns how many connections the server has at once, at most.

@@ -31,8 +31,10 @@ type TLSOptions struct {
 	// ClientAuth is what is asked of clients.
 	ClientAuth tls.ClientAuthType
 
-	// Protocols are spoken besides those of HTTP.
-	Protocols []string
+	// Challenge, if it isn't empty, is a protocol by which a certificate authority
+	// looks who answers here. It is offered besides those of HTTP, without asking
+	// for a client's certificate, and nothing is served over it.
+	Challenge string
 
 	Log *slog.Logger // gets a warning where settings exclude HTTP/2; nil discards
 }
@@ -48,7 +50,7 @@ func http2Suites() []uint16 {
 func NewTLSConfig(o TLSOptions) (*tls.Config, error) {
 	c := &tls.Config{
 		MinVersion:     max(tls.VersionTLS12, o.MinVersion),
-		NextProtos:     append([]string{"h2", "http/1.1"}, o.Protocols...),
+		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: o.Certificate,
 		CipherSuites:   o.Ciphers,
 		ClientAuth:     o.ClientAuth,
@@ -73,7 +75,23 @@ func NewTLSConfig(o TLSOptions) (*tls.Config, error) {
 		cmp.Or(o.Log, slog.New(slog.DiscardHandler)).Warn("HTTP/2 is off, since the chosen TLS ciphers hold none that it needs",
 			"add", strings.Join([]string{tls.CipherSuiteName(http2Suites()[0]), tls.CipherSuiteName(http2Suites()[1])}, " or "))
 	}
+	if o.Challenge != "" {
+		c.GetConfigForClient = challenged(o.Challenge, c.Clone())
+		c.NextProtos = append(c.NextProtos, o.Challenge)
+	}
 	return c, nil
+}
+
+// challenged returns what chooses the configuration for a client: another one if
+// it speaks nothing but the protocol of challenges.
+func challenged(protocol string, c *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	c.NextProtos, c.ClientAuth = []string{protocol}, tls.NoClientCert
+	return func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if slices.Equal(hello.SupportedProtos, []string{protocol}) {
+			return c, nil
+		}
+		return nil, nil
+	}
 }
 
 // readAuthorities reads the certificates of a file.

@@ -128,6 +128,39 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
+// TestChallengeProtocol holds that a challenge is answered without a client's
+// certificate, and that nobody is served over it.
+func TestChallengeProtocol(t *testing.T) {
+	ca := issue(t, nil, "CA", authority)
+	dir := writeFiles(t, map[string]string{"ca.pem": ca.certPEM()})
+	certs, tc := selfSigned(t)
+	config, err := NewTLSConfig(TLSOptions{
+		Certificate: certs.Get, Challenge: "challenge/1",
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: []string{filepath.Join(dir, "ca.pem")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, ServerOptions{TLS: config}, hello)
+	for _, protocols := range [][]string{{"challenge/1"}, {"challenge/1", "http/1.1"}, {"http/1.1"}, nil} {
+		tc := tc.Clone()
+		tc.NextProtos = protocols
+		c, err := tls.Dial("tcp", s.addr, tc)
+		if err != nil {
+			t.Fatalf("%q: %v", protocols, err) // with TLS 1.3 the refusal comes behind the handshake
+		}
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		b, _ := io.ReadAll(c)
+		if len(b) > 0 {
+			t.Errorf("%q: served %q", protocols, b)
+		}
+		if agreed := c.ConnectionState().NegotiatedProtocol; len(protocols) == 1 && agreed != protocols[0] {
+			t.Errorf("%q: agreed on %q", protocols, agreed)
+		}
+		_ = c.Close()
+	}
+}
+
 func TestClientCAErrors(t *testing.T) {
 	ca := issue(t, nil, "CA", authority)
 	dir := writeFiles(t, map[string]string{
