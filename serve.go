@@ -26,7 +26,7 @@ func (s *Server) ListenAndServe(ctx context.Context, hello func(string)) error {
 	if err != nil {
 		return err
 	}
-	back, err := s.listenBehind(ctx)
+	back, err := s.listenBehind(ctx, secured.challenges)
 	if err != nil {
 		closeAll(front)
 		return err
@@ -88,17 +88,33 @@ type backListener struct {
 	handler  http.Handler
 }
 
-// listenBehind opens the listeners for metrics and for the operator. Without the
-// latter, the registry only misses a convenience, so that is no reason to stop.
-func (s *Server) listenBehind(ctx context.Context) ([]backListener, error) {
+// listenBehind opens the listeners for metrics, for ACME's challenges and for the
+// operator. Without the last, the registry only misses a convenience, so that is
+// no reason to stop.
+func (s *Server) listenBehind(ctx context.Context, challenges http.Handler) (_ []backListener, err error) {
 	var list []backListener
+	defer func() {
+		for _, b := range list {
+			if err != nil {
+				b.listener.Close()
+			}
+		}
+	}()
+	open := func(address, setting string, handler http.Handler) error {
+		ls, err := listen.Listen(ctx, listen.ListenOptions{Addresses: []listen.Address{{Host: address}}, Setting: setting})
+		for _, l := range ls {
+			list = append(list, backListener{l, handler})
+		}
+		return err
+	}
 	if a := s.cfg.Metrics.Listen; a != "" {
-		ls, err := listen.Listen(ctx, listen.ListenOptions{Addresses: []listen.Address{{Host: a}}, Setting: "--metrics (metrics.listen)"})
-		if err != nil {
+		if err := open(a, "--metrics (metrics.listen)", s.Ops()); err != nil {
 			return nil, err
 		}
-		for _, l := range ls {
-			list = append(list, backListener{l, s.Ops()})
+	}
+	if challenges != nil {
+		if err := open(s.cfg.HTTP.TLS.ACME.Listen, "http.tls.acme.listen", challenges); err != nil {
+			return nil, err
 		}
 	}
 	socket := listen.Address{Network: "unix", Host: SocketPath(s.cfg.Data)}
