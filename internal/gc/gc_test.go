@@ -178,6 +178,18 @@ func TestTouchKeeps(t *testing.T) {
 	e.want(1)
 }
 
+// TestUploadsForEver holds that without a time after which they end, uploads stay.
+func TestUploadsForEver(t *testing.T) {
+	e := newEnv(t)
+	e.gc.UploadIdle = 0
+	u := e.upload("x")
+	e.running += 1000 * idle
+	e.collect(gc.Report{})
+	if _, err := e.core.ResumeUpload(t.Context(), e.repo, u.ID()); err != nil {
+		t.Errorf("the upload is gone: %v", err)
+	}
+}
+
 // TestUploads holds that an upload ends when nobody has gone on with it.
 func TestUploads(t *testing.T) {
 	e := newEnv(t)

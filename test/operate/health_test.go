@@ -3,8 +3,12 @@ package operate
 import (
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"berth/test/realtest"
@@ -60,5 +64,75 @@ func TestHealthChecks(t *testing.T) {
 	}
 	if said != 1 {
 		t.Errorf("the log says %d times that the check fails, want once:\n%s", said, reg.Log)
+	}
+}
+
+// TestStorageCheck holds that a storage that can't be written to fails readiness
+// and lets pulls go on, and that one that is gone closes the registry.
+func TestStorageCheck(t *testing.T) {
+	metrics := fmt.Sprintf("127.0.0.1:%d", realtest.FreePort(t))
+	config := write(t, t.TempDir(), "berth.yml", fmt.Sprintf("health: {storage: {interval: 1s, threshold: 1}}\nmetrics: {listen: %q}\n", metrics))
+	reg := realtest.Start(t, realtest.Options{Args: []string{"--config", config}})
+	health := func(want string) {
+		t.Helper()
+		_, _, body := get(t, "http://"+metrics+"/debug/health")
+		var reasons map[string]string
+		if err := json.Unmarshal([]byte(body), &reasons); err != nil || len(reasons) != 1 || reasons[want] == "" {
+			t.Errorf("/debug/health: got %s, want %s alone", body, want)
+		}
+	}
+	inTheWay := filepath.Join(reg.Dir, "berth", "alive")
+	if err := os.MkdirAll(filepath.Join(inTheWay, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, answers(reg.URL+"/readyz", 503))
+	health("storage")
+	if status, _, body := get(t, reg.URL+"/v2/"); status != 200 {
+		t.Errorf("/v2/: got %d %s while the storage can only be read, want 200", status, body)
+	}
+	if err := os.RemoveAll(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, answers(reg.URL+"/readyz", 200))
+
+	tree := filepath.Join(reg.Dir, "docker")
+	if err := os.Rename(tree, tree+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, answers(reg.URL+"/v2/", 503))
+	health("storagedriver_filesystem")
+	if err := os.Rename(tree+".gone", tree); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, answers(reg.URL+"/v2/", 200))
+}
+
+// TestChecksOfOthers holds that an address that doesn't answer closes the
+// registry, and that one that does opens it.
+func TestChecksOfOthers(t *testing.T) {
+	address := fmt.Sprintf("127.0.0.1:%d", realtest.FreePort(t))
+	config := write(t, t.TempDir(), "berth.yml", fmt.Sprintf(
+		"health: {tcp: [{address: %q, interval: 1s}], http: [{url: \"http://user:s3cret@%s/\", status: 401, headers: {X-A: [b]}, interval: 1s}]}\n", address, address))
+	reg := realtest.Start(t, realtest.Options{Args: []string{"--config", config}, Unready: true})
+	soon(t, answers(reg.URL+"/v2/", 503))
+	var asked atomic.Pointer[http.Request]
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	other.Listener.Close()
+	other.Listener = l
+	other.Start()
+	defer other.Close()
+	soon(t, answers(reg.URL+"/v2/", 200))
+	if r := asked.Load(); r.Method != http.MethodHead || r.Header.Get("X-A") != "b" {
+		t.Errorf("the check sent %s with %v, want HEAD with its header", r.Method, r.Header)
+	}
+	if reg.Log.Contains("s3cret") {
+		t.Errorf("the log tells a password:\n%s", reg.Log)
 	}
 }
