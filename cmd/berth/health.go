@@ -85,6 +85,8 @@ func (c healthCheck) run(ctx context.Context) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer from %s within %s", u.Host, c.timeout)
+	case err != nil && c.url == "" && strings.Contains(err.Error(), "tls: certificate required"):
+		return nil // it serves, and only says more to who has a certificate
 	case err != nil:
 		return err
 	case status != http.StatusOK:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -47,10 +48,15 @@ func TestHealthConfigured(t *testing.T) {
 		s.Start()
 	})
 	defer onSocket.Close()
+	closed := readyServer(t, http.StatusOK, func(s *httptest.Server) {
+		s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+		s.StartTLS()
+	})
 	for name, env := range map[string][2]string{
-		"registry:2's variable": {"REGISTRY_HTTP_ADDR", ready.Listener.Addr().String()},
-		"Berth's variable":      {"BERTH_HTTP_LISTEN", ready.Listener.Addr().String()},
-		"socket":                {"BERTH_HTTP_LISTEN", "unix:" + socket},
+		"certificates of clients": {"REGISTRY_HTTP_ADDR", closed.Listener.Addr().String()},
+		"registry:2's variable":   {"REGISTRY_HTTP_ADDR", ready.Listener.Addr().String()},
+		"Berth's variable":        {"BERTH_HTTP_LISTEN", ready.Listener.Addr().String()},
+		"socket":                  {"BERTH_HTTP_LISTEN", "unix:" + socket},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(env[0], env[1])
