@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,7 +111,7 @@ func TestPrecedence(t *testing.T) {
 		{"base", func() { s.Base = Overlay{Values: []Value{Scalar("data", "/base", "default of registry:2")}} }, "/base", "default of registry:2"},
 		{"file", func() { s.File = file }, "/file", file + ":1"},
 		{"what a flag takes for granted", func() { s.Flags.Defaults = []Value{Scalar("data", "/weak", "x")} }, "/file", file + ":1"},
-		{"registry2", func() { s.Registry2 = Overlay{Values: []Value{Scalar("data", "/reg", "REGISTRY_X")}} }, "/reg", "REGISTRY_X"},
+		{"registry2", func() { s.Registry2 = says(Overlay{Values: []Value{Scalar("data", "/reg", "REGISTRY_X")}}) }, "/reg", "REGISTRY_X"},
 		{"environment", func() { s.Environ = []string{"BERTH_DATA=/env"} }, "/env", "BERTH_DATA"},
 		{"flag", func() { s.Flags = ParseFlags(map[string][]string{"data": {"/flag"}}) }, "/flag", "flag --data"},
 	}
@@ -193,23 +195,37 @@ func TestFileNames(t *testing.T) {
 	}
 }
 
-// TestTranslate hands a file of registry:2, and no other, to the translator.
-func TestTranslate(t *testing.T) {
-	translate := func(name string, data []byte) (Overlay, error) {
-		if !strings.HasPrefix(string(data), "# registry:2") {
+// says returns what [Sources].Registry2 is when it says the same in any case.
+func says(o Overlay) func(string, []byte) Overlay {
+	return func(string, []byte) Overlay { return o }
+}
+
+// TestRegistry2 hands a file of registry:2 to the translator, and calls it without
+// one for all others.
+func TestRegistry2(t *testing.T) {
+	var given []string
+	translate := func(name string, data []byte) Overlay {
+		given = append(given, name)
+		if name != "" && !strings.HasPrefix(string(data), "# registry:2") {
 			t.Errorf("the translator was given %q", data)
 		}
-		return Overlay{Values: []Value{Scalar("data", "/translated", name)}, Notes: []string{"translated"}}, nil
+		return Overlay{Values: []Value{Scalar("data", "/translated", name)}, Notes: []string{"translated"}}
 	}
-	l, err := Load(Sources{File: "testdata/bad-registry2.yml", Translate: translate})
-	if err != nil {
-		t.Fatal(err)
+	const foreign = "testdata/bad-registry2.yml"
+	for _, file := range []string{foreign, "testdata/good-all.yml"} {
+		l, err := Load(Sources{File: file, Registry2: translate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Config.Data != "/translated" || len(l.Notes) != 1 {
+			t.Errorf("%s: got data %q and notes %v", file, l.Config.Data, l.Notes)
+		}
 	}
-	if l.Config.Data != "/translated" || len(l.Notes) != 1 {
-		t.Errorf("got data %q and notes %v", l.Config.Data, l.Notes)
+	if want := []string{foreign, ""}; !slices.Equal(given, want) {
+		t.Errorf("the translator was given the files %q, want %q", given, want)
 	}
-	if _, err := Load(Sources{File: "testdata/good-all.yml", Translate: translate}); err != nil {
-		t.Error(err)
+	if _, err := Load(Sources{File: "testdata/nowhere.yml", Registry2: translate}); err == nil {
+		t.Error("a file that is not there was accepted")
 	}
 }
 
@@ -218,7 +234,7 @@ func TestTranslate(t *testing.T) {
 func TestProblems(t *testing.T) {
 	_, err := Load(Sources{
 		File:      "testdata/bad-unknown.yml",
-		Registry2: Overlay{Problems: []Problem{{Origin: "REGISTRY_AUTH", Text: "names another way"}}},
+		Registry2: says(Overlay{Problems: []Problem{{Path: "auth", Origin: "REGISTRY_AUTH", Text: "names another way"}}}),
 		Environ:   []string{"BERTH_LOG_LEVEL=loud"},
 		Flags:     ParseFlags(map[string][]string{"listen": {"5000"}}),
 	})
@@ -235,5 +251,62 @@ func TestProblems(t *testing.T) {
 		if !found {
 			t.Errorf("no problem of %s in: %v", origin, err)
 		}
+	}
+}
+
+// TestWriteSet holds that a file with what was set means the same as the whole.
+func TestWriteSet(t *testing.T) {
+	l, err := Load(Sources{File: "testdata/good-all.yml", Environ: []string{"BERTH_GC_EVERY=2m"}, Flags: ParseFlags(map[string][]string{"log-level": {"info"}})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := l.WriteSet(&b); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "set.yml")
+	if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(Sources{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(l.Config, again.Config, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+		t.Errorf("the file means something else (-want +got):\n%s", diff)
+	}
+	for _, line := range []string{"  every: 2m # BERTH_GC_EVERY\n", "  level: info # flag --log-level\n"} {
+		if !strings.Contains(b.String(), line) {
+			t.Errorf("no line %q in\n%s", line, b.String())
+		}
+	}
+	none, err := Load(Sources{File: "testdata/good-empty.yml"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Reset()
+	if err := none.WriteSet(&b); err != nil || b.Len() != 0 {
+		t.Errorf("nothing was set, got %q, error %v", b.String(), err)
+	}
+}
+
+// TestSettings holds that every key says where it comes from and what it would be.
+func TestSettings(t *testing.T) {
+	l, err := Load(Sources{File: "testdata/good-empty.yml", Environ: []string{"BERTH_GC_EVERY=2m"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]Setting{
+		"gc.every":    {Path: "gc.every", Value: "2m", Origin: "BERTH_GC_EVERY", Default: "1m", Variable: "BERTH_GC_EVERY"},
+		"http.listen": {Path: "http.listen", Value: `[127.0.0.1:5000, "[::1]:5000"]`, Origin: "default", Default: "127.0.0.1:5000 and [::1]:5000 without log-in, :5000 with log-in", Variable: "BERTH_HTTP_LISTEN"},
+	}
+	for _, s := range l.Settings() {
+		if w, ok := want[s.Path]; ok && s != w {
+			t.Errorf("got %+v, want %+v", s, w)
+		}
+		delete(want, s.Path)
+	}
+	if len(want) != 0 {
+		t.Errorf("no settings %v", want)
 	}
 }

@@ -21,7 +21,7 @@ const maxFile = 1 << 20
 
 // ErrRegistry2 is the error of a file that is a registry:2 config.yml (it says
 // "version: 0.1") where Berth's own form is wanted. It is told apart so that
-// such a file can be translated, see [Sources.Translate].
+// such a file can be translated, see [Sources.Registry2].
 var ErrRegistry2 = errors.New("this is a configuration of registry:2 (version: 0.1), not of Berth")
 
 // readFile returns the content of the file called name. If name is empty it
@@ -65,6 +65,11 @@ func readAtMost(name string) ([]byte, error) {
 // the file is called in them. The error is [ErrRegistry2] or nil.
 func ParseFile(name string, data []byte) (Overlay, error) {
 	root, err := yamltree.Parse(data)
+	for _, f := range root.Fields {
+		if f.Name == "version" {
+			return Overlay{}, foreign(f)
+		}
+	}
 	if err != nil {
 		return Overlay{Problems: Problems{yamlProblem(name, err)}}, nil
 	}
@@ -72,11 +77,6 @@ func ParseFile(name string, data []byte) (Overlay, error) {
 		return Overlay{Problems: Problems{{Origin: name, Text: `not a configuration: it should hold lines such as "data: /srv/berth"`}}}, nil
 	}
 	r := reader{name: name, known: fields()}
-	for _, f := range root.Fields {
-		if f.Name == "version" {
-			return Overlay{}, foreign(f)
-		}
-	}
 	r.section("", root)
 	return r.Overlay, nil
 }

@@ -16,11 +16,11 @@ type Sources struct {
 	// names is read, or else DefaultFile if it exists.
 	File string
 
-	// Translate reads a file of registry:2. Without it such a file is refused.
-	Translate func(name string, data []byte) (Overlay, error)
-
-	// Registry2 is what the REGISTRY_* variables say.
-	Registry2 Overlay
+	// Registry2 says what registry:2 is configured with, in its own file and in
+	// REGISTRY_* variables: these change what the file says, so both are read as
+	// one. It is called once, with the file if it is one of registry:2, and
+	// otherwise with an empty name. Without it such a file is refused.
+	Registry2 func(name string, data []byte) Overlay
 
 	// Environ is the environment, in the form of os.Environ. Its BERTH_*
 	// variables are read.
@@ -46,11 +46,11 @@ func Load(s Sources) (*Loaded, error) {
 	if file == "" {
 		file = configFile(s.Environ)
 	}
-	name, fromFile := s.readFile(file)
+	name, fromFile, fromRegistry2 := s.readFile(file)
 	l := &Loaded{Config: Default(), File: name, origins: map[string]string{}}
 
 	var problems Problems
-	sources := []Overlay{s.Base, fromFile, s.Registry2, ParseEnv(s.Environ), s.Flags}
+	sources := []Overlay{s.Base, fromFile, fromRegistry2, ParseEnv(s.Environ), s.Flags}
 	for _, o := range sources {
 		problems = append(problems, Overlay{Values: o.Defaults}.apply(&l.Config, l.origins)...)
 	}
@@ -58,7 +58,7 @@ func Load(s Sources) (*Loaded, error) {
 		problems = append(problems, o.apply(&l.Config, l.origins)...)
 		l.Notes = append(l.Notes, o.Notes...)
 	}
-	if !unreadable(fromFile) {
+	if !unreadable(fromFile) && !unreadable(fromRegistry2) {
 		problems = append(problems, l.validate(problems)...)
 	}
 	if err := problems.err(); err != nil {
@@ -68,21 +68,28 @@ func Load(s Sources) (*Loaded, error) {
 	return l, nil
 }
 
-// readFile reads and parses the configuration file. What goes wrong is a
-// problem of the overlay.
-func (s Sources) readFile(file string) (string, Overlay) {
+// readFile reads and parses the configuration file and what registry:2 is
+// configured with. What goes wrong is a problem of the overlay.
+func (s Sources) readFile(file string) (name string, own, registry2 Overlay) {
 	name, data, err := readFile(file)
 	if err != nil {
-		return name, Overlay{Problems: Problems{{Text: err.Error()}}}
+		return name, Overlay{Problems: Problems{{Text: err.Error()}}}, s.registry2("", nil)
 	}
-	o, err := ParseFile(name, data)
-	if errors.Is(err, ErrRegistry2) && s.Translate != nil {
-		o, err = s.Translate(name, data)
+	own, err = ParseFile(name, data)
+	if errors.Is(err, ErrRegistry2) && s.Registry2 != nil {
+		return name, Overlay{}, s.registry2(name, data)
 	}
 	if err != nil {
-		o.Problems = append(o.Problems, Problem{Origin: name, Text: err.Error()})
+		own.Problems = append(own.Problems, Problem{Origin: name, Text: err.Error()})
 	}
-	return name, o
+	return name, own, s.registry2("", nil)
+}
+
+func (s Sources) registry2(name string, data []byte) Overlay {
+	if s.Registry2 == nil {
+		return Overlay{}
+	}
+	return s.Registry2(name, data)
 }
 
 // unreadable reports whether the file could not be read as one, so that the
@@ -127,13 +134,16 @@ func (l *Loaded) set(path string) string {
 	}
 }
 
-// Origin returns where the value of a key comes from: "default", or the file
+// DefaultOrigin is the origin of a value that nobody has set.
+const DefaultOrigin = "default"
+
+// Origin returns where the value of a key comes from: [DefaultOrigin], or the file
 // and line, the variable or the flag that set it.
 func (l *Loaded) Origin(path string) string {
 	if origin := l.set(path); origin != "" {
 		return origin
 	}
-	return "default"
+	return DefaultOrigin
 }
 
 // String names what was read, to begin a sentence with.

@@ -9,13 +9,49 @@ import (
 	"go.yaml.in/yaml/v2"
 )
 
+// A Setting is one key with what it has come to be.
+type Setting struct {
+	Path     string // "http.listen"
+	Value    string // in YAML, on one line
+	Origin   string // see [Loaded.Origin]
+	Default  string // the value that it has if nobody sets it, or words about it
+	Variable string // the environment variable that sets it
+}
+
+// Settings returns every key in the order of the manual. Values may hold secrets
+// where the configuration does: in the headers of notification endpoints and
+// health checks. All others are in files.
+func (l *Loaded) Settings() []Setting {
+	var all []Setting
+	for _, f := range fields() {
+		s := Setting{Path: f.path, Value: yamlValue(f, l.Config), Origin: l.Origin(f.path), Default: f.derived, Variable: f.variable()}
+		if s.Default == "" {
+			s.Default = yamlValue(f, Default())
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
 // WriteYAML writes every key with its effective value and, as a comment, where
 // that was set. What it writes is itself a configuration file with the same
-// meaning. No value of the configuration is a secret: those are in files.
+// meaning. For secrets see [Loaded.Settings].
 func (l *Loaded) WriteYAML(w io.Writer) error {
+	return l.write(w, func(field) bool { return true })
+}
+
+// WriteSet is like WriteYAML, but leaves out what nobody has set.
+func (l *Loaded) WriteSet(w io.Writer) error {
+	return l.write(w, func(f field) bool { return l.set(f.path) != "" })
+}
+
+func (l *Loaded) write(w io.Writer, wanted func(field) bool) error {
 	var b strings.Builder
 	var open []string
 	for _, f := range fields() {
+		if !wanted(f) {
+			continue
+		}
 		names := strings.Split(f.path, ".")
 		sections := names[:len(names)-1]
 		for i, name := range sections {

@@ -36,11 +36,15 @@ func addConfigFlags(cmd *cobra.Command, names ...string) func() (*config.Loaded,
 // loadConfig reads the configuration: defaults, file, REGISTRY_* and BERTH_*
 // variables, flags.
 func loadConfig(file string, flags config.Overlay) (*config.Loaded, error) {
+	return loadAs(registry2.Berth, file, flags)
+}
+
+// loadAs is loadConfig under the name that the program was called by.
+func loadAs(as registry2.Mode, file string, flags config.Overlay) (*config.Loaded, error) {
 	return config.Load(config.Sources{
-		Base:      registry2.Defaults(registry2.Berth),
+		Base:      registry2.Defaults(as),
 		File:      file,
-		Translate: registry2.Translate,
-		Registry2: registry2.FromEnv(os.Environ(), registry2.Berth),
+		Registry2: registry2.Reader(os.Environ(), as),
 		Environ:   os.Environ(),
 		Flags:     flags,
 	})

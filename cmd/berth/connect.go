@@ -57,8 +57,9 @@ func connectAdmin(ctx context.Context, cfg config.Config) (*adminClient, error) 
 }
 
 // openIdle opens a data directory that no server is using, and serves it to this
-// process alone.
+// process alone. Nobody logs in, so what is configured for that need not be there.
 func openIdle(ctx context.Context, cfg config.Config) (*adminClient, error) {
+	cfg.Auth, cfg.Access = config.Default().Auth, nil
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := berth.Open(ctx, berth.Options{Config: cfg, Logger: log, Version: version})
 	if err != nil {

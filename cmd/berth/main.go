@@ -38,6 +38,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if calledAs(args[0]) == "htpasswd" {
 		return runApacheHtpasswd(args[1:], stdin, stdout, stderr)
 	}
+	if calledAs(args[0]) == registry2Name {
+		return runRegistry(ctx, args[1:], stdin, stdout, stderr)
+	}
 	root := newRootCommand()
 	root.SetArgs(args[1:])
 	root.SetIn(stdin)

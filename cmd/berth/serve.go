@@ -30,24 +30,33 @@ func newServeCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		log := newLogger(loaded.Config.Log)
-		for _, note := range loaded.Notes {
-			log.Warn(note)
-		}
-		for _, warning := range loaded.Config.Warnings() {
-			log.Warn(warning)
-		}
-		s, err := berth.Open(cmd.Context(), berth.Options{Config: loaded.Config, Logger: log, Version: version})
-		if err != nil {
-			return err
-		}
-		err = s.ListenAndServe(cmd.Context(), func(hello string) { fmt.Fprint(cmd.OutOrStdout(), hello) })
-		if cerr := s.Close(); err == nil {
-			err = cerr
-		}
-		return err
+		return serve(cmd, loaded, func(logger) error { return nil })
 	}
 	return cmd
+}
+
+// serve runs the registry of a configuration. prepare is what is done before its
+// files are opened.
+func serve(cmd *cobra.Command, loaded *config.Loaded, prepare func(logger) error) error {
+	log := newLogger(loaded.Config.Log)
+	for _, note := range loaded.Notes {
+		log.Warn(note)
+	}
+	for _, warning := range loaded.Config.Warnings() {
+		log.Warn(warning)
+	}
+	if err := prepare(log); err != nil {
+		return err
+	}
+	s, err := berth.Open(cmd.Context(), berth.Options{Config: loaded.Config, Logger: log, Version: version})
+	if err != nil {
+		return err
+	}
+	err = s.ListenAndServe(cmd.Context(), func(hello string) { fmt.Fprint(cmd.OutOrStdout(), hello) })
+	if cerr := s.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }
 
 // newLogger logs to standard error, so that standard output stays what a person

@@ -1,11 +1,16 @@
 package registry2
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
+	"go.yaml.in/yaml/v2"
+
 	"berth/config"
+	"berth/internal/yamltree"
 )
 
 const (
@@ -19,173 +24,216 @@ const (
 	clientLogins = prefix + "AUTH_FILE"
 )
 
-// FromEnv translates the REGISTRY_* variables of an environment in the form of
-// os.Environ, by registry:2's rules: they count in the order of their names,
-// each value is YAML, and one variable may hold a whole subtree. The variables
-// that Kubernetes injects for a Service named registry are passed over, and
-// those that belong to others.
-func FromEnv(environ []string, as Mode) config.Overlay {
-	var t translation
-	for _, entry := range slices.Sorted(slices.Values(environ)) {
+// A variable is a setting of the environment.
+type variable struct {
+	name  string
+	value string
+	parts []string // of the name, behind the prefix
+}
+
+// variables returns the REGISTRY_* variables of an environment in the form of
+// os.Environ, in the order in which registry:2 applies them: that of their
+// names, so that what holds a whole section comes before its keys. Those that
+// Kubernetes injects for a Service named registry are passed over, and those
+// that belong to others.
+func variables(environ []string) []variable {
+	var all []variable
+	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		switch {
 		case !strings.HasPrefix(name, prefix), name == configurationPath, name == clientLogins:
 		case config.Injected(strings.ToUpper(name), value):
 		default:
-			t.variable(name, value)
+			all = append(all, variable{name, value, strings.Split(strings.TrimPrefix(name, prefix), "_")})
 		}
 	}
-	t.auth()
-	t.defaults(as)
-	return t.out
+	slices.SortStableFunc(all, func(a, b variable) int { return cmp.Compare(a.name, b.name) })
+	return all
 }
 
-// translation is the state of one FromEnv.
-type translation struct {
-	out config.Overlay
-
-	understood bool // something was translated
-	addr       bool // http.addr was set
-	deletion   bool // storage.delete.enabled was set
-
-	none     string // the variable that said there is no log-in
-	htpasswd string // the first variable that spoke of htpasswd
-	path     bool   // auth.htpasswd.path was set
-	realm    bool   // auth.htpasswd.realm was set
+// apply changes the tree as a variable says.
+func (t *translation) apply(v variable) {
+	s := setter{translation: t, v: v}
+	s.into(t.root, t.keys, "", v.parts)
 }
 
-func (t *translation) variable(name, value string) {
-	path, ok := canonical(strings.Split(strings.TrimPrefix(name, prefix), "_"))
-	if !ok {
-		t.note("%s is ignored: registry:2 knows its variables in upper case only", name)
+// A setter applies one variable.
+type setter struct {
+	*translation
+	v variable
+}
+
+// into sets what rest names below the node n, which stands for the key k and is
+// called path.
+func (s setter) into(n *node, k *key, path string, rest []string) {
+	switch {
+	case k == nil || k.form == formMap:
+		s.intoMap(n, k, path, rest)
+	case k.form == formSection:
+		s.intoSection(n, k, path, rest)
+	case k.form == formList || k.form == formTexts:
+		s.intoList(n, k, path, rest)
+	default: // a key below a plain value
+		s.unknown()
+	}
+}
+
+func (s setter) unknown() {
+	s.note("%s: registry:2 has no such variable: ignored", s.v.name)
+}
+
+// intoSection sets a key of a section. Its variables count in upper case only.
+func (s setter) intoSection(n *node, k *key, path string, rest []string) {
+	i := slices.IndexFunc(k.order, func(name string) bool { return k.below[name].variable == rest[0] })
+	if i < 0 {
+		if rest[0] != strings.ToUpper(rest[0]) {
+			s.note("%s is ignored: registry:2 knows its variables in upper case only", s.v.name)
+			return
+		}
+		s.unknown()
 		return
 	}
-	for _, s := range flatten(name, path, value) {
-		t.setting(s)
+	name := k.order[i]
+	if path == "" && name == "version" {
+		s.note("%s is ignored: the version is that of the file", s.v.name)
+		return
+	}
+	s.below(n, k.below[name], name, join(path, name), rest)
+}
+
+// intoMap sets a key of a map. An existing one is found in any case, a new one
+// is in lower case.
+func (s setter) intoMap(n *node, k *key, path string, rest []string) {
+	name := strings.ToLower(rest[0])
+	if i := slices.IndexFunc(n.fields, func(f field) bool { return strings.EqualFold(f.name, name) }); i >= 0 {
+		name = n.fields[i].name
+	}
+	s.below(n, k.child(name), name, join(path, name), rest)
+}
+
+// below sets the key name of n, or what rest[1:] names below it.
+func (s setter) below(n *node, k *key, name, path string, rest []string) {
+	if len(rest) == 1 {
+		s.empties(n.field(name), path)
+		if value := s.parse(k, path); value != nil {
+			n.become(yamltree.Map)
+			n.put(name, value)
+		}
+		return
+	}
+	kind := yamltree.Map
+	if k != nil && (k.form == formList || k.form == formTexts) {
+		kind = yamltree.List
+	}
+	if k.plain() {
+		s.unknown()
+		return
+	}
+	n.become(yamltree.Map)
+	value := n.field(name)
+	if value == nil {
+		value = &node{path: path, origin: s.v.name}
+		n.put(name, value)
+	}
+	value.become(kind)
+	s.into(value, k, path, rest[1:])
+}
+
+// become makes n hold keys, or elements, if it holds something else.
+func (n *node) become(kind yamltree.Kind) {
+	if n.kind != kind {
+		n.kind, n.text, n.items, n.fields = kind, "", nil, nil
 	}
 }
 
-// canonical returns the path of a variable's name parts in lower case. The keys
-// of registry:2's structs match in upper case only; what lies below auth and
-// storage are keys of maps, which match in any case.
-func canonical(parts []string) (string, bool) {
-	inMap := parts[0] == "AUTH" || parts[0] == "STORAGE"
-	for i, part := range parts {
-		if part != strings.ToUpper(part) && (i == 0 || !inMap) {
-			return "", false
+// empties refuses a variable that would silently take away the log-in.
+func (s setter) empties(old *node, path string) {
+	if path == "auth" && old != nil && strings.TrimSpace(s.v.value) == "" {
+		s.refuse(path, s.v.name, "is empty, which would take away the log-in of "+old.origin+": remove the variable, or set it to none if nobody shall have to log in")
+	}
+}
+
+// intoList sets an element, or what rest[1:] names below it. The element behind
+// the last one is new.
+func (s setter) intoList(n *node, k *key, path string, rest []string) {
+	i, err := strconv.ParseUint(rest[0], 10, 16)
+	switch {
+	case err != nil:
+		s.refuse(path, s.v.name, "needs the number of an element, as in "+s.example(k)+"_0")
+		return
+	case int(i) > len(n.items):
+		s.refuse(path, s.v.name, fmt.Sprintf("is about element %d, but there are only %d before it: number them from 0 without a gap", i, len(n.items)))
+		return
+	case int(i) == len(n.items):
+		n.items = append(n.items, &node{path: fmt.Sprintf("%s[%d]", path, i), origin: s.v.name})
+	}
+	at := fmt.Sprintf("%s[%d]", path, i)
+	if len(rest) == 1 {
+		if value := s.parse(k.item, at); value != nil {
+			n.items[i] = value
+		}
+		return
+	}
+	if k.form == formTexts {
+		s.unknown()
+		return
+	}
+	n.items[i].become(yamltree.Map)
+	s.into(n.items[i], k.item, at, rest[1:])
+}
+
+// example returns the part of the variable's name that names the list k.
+func (s setter) example(k *key) string {
+	at := slices.Index(s.v.parts, k.variable)
+	return prefix + strings.Join(s.v.parts[:at+1], "_")
+}
+
+// parse reads the variable's value, which is YAML, as one for the key k. It
+// returns nil if that cannot be done, and has said so.
+func (s setter) parse(k *key, path string) *node {
+	if k.plain() {
+		n := &node{kind: yamltree.Scalar, text: text(s.v.value), path: path, origin: s.v.name, exact: true}
+		if n.text == "" {
+			n.kind = yamltree.Null
+		}
+		return n
+	}
+	y, err := yamltree.Parse([]byte(s.v.value))
+	if err != nil {
+		s.refuse(path, s.v.name, "is not valid YAML: write it as in {key: value} or [a, b]") // err may tell the value
+		return nil
+	}
+	b := builder{
+		at:   func(int) string { return s.v.name },
+		note: s.noteAt,
+	}
+	n := b.build(y, k, path, 0)
+	n.exact = true
+	if y.Kind == yamltree.Scalar { // the short form has become a map of one
+		for _, f := range n.fields {
+			f.value.exact = true
 		}
 	}
-	return strings.ToLower(strings.Join(parts, ".")), true
+	return n
 }
 
-// setting translates one leaf.
-func (t *translation) setting(s setting) {
-	if why := refusal(s); why != "" {
-		t.refuse(s.variable, why+": mend or remove the variable")
-		return
+// text returns the text that registry:2 reads from a value: that of the YAML
+// scalar, without quotes and comments. What is no scalar, such as [::1]:5000, is
+// taken as it stands.
+func text(value string) string {
+	var kind any
+	if yaml.Unmarshal([]byte(value), &kind) != nil {
+		return strings.TrimSpace(value)
 	}
-	if strings.HasPrefix(s.path, "auth.htpasswd") && t.htpasswd == "" {
-		t.htpasswd = s.variable
+	switch kind.(type) {
+	case nil:
+		return ""
+	case map[any]any, []any:
+		return strings.TrimSpace(value)
 	}
-	switch s.path {
-	case "http.addr":
-		t.copy(s, "http.listen")
-	case "http.tls.certificate", "http.tls.key", "auth.htpasswd.path":
-		t.copy(s, s.path)
-	case "auth.htpasswd.realm":
-		t.copy(s, "auth.realm")
-	case "storage.filesystem.rootdirectory":
-		t.copy(s, "data")
-	case "storage.delete.enabled":
-		t.copy(s, "delete.enabled")
-	case "auth":
-		t.authType(s)
-	case "auth.none":
-		t.none = s.variable
-	case "auth.htpasswd", "storage", "storage.filesystem", "http.net":
-		// What Berth does anyway, or a section without any key.
-	default:
-		t.note("%s is not known to this version of Berth: ignored", s.variable)
+	var scalar string
+	if yaml.Unmarshal([]byte(value), &scalar) != nil {
+		return strings.TrimSpace(value)
 	}
-}
-
-// copy hands a setting on under Berth's path. An empty one is none.
-func (t *translation) copy(s setting, path string) {
-	if s.value == "" {
-		t.note("%s is empty: ignored", s.variable)
-		return
-	}
-	t.understood = true
-	t.addr = t.addr || path == "http.listen"
-	t.deletion = t.deletion || path == "delete.enabled"
-	t.path = t.path || path == "auth.htpasswd.path"
-	t.realm = t.realm || path == "auth.realm"
-	if path == "http.listen" {
-		// One address, whatever commas it holds.
-		t.out.Values = append(t.out.Values, config.List(path, []string{s.value}, s.variable))
-		return
-	}
-	t.out.Values = append(t.out.Values, config.Scalar(path, s.value, s.variable))
-}
-
-// authType reads the short form REGISTRY_AUTH=htpasswd. Other types than these
-// were refused before.
-func (t *translation) authType(s setting) {
-	switch strings.ToLower(s.value) {
-	case "htpasswd":
-		t.htpasswd = s.variable
-	case "none":
-		t.none = s.variable
-	default:
-		t.note("%s is empty: ignored", s.variable)
-	}
-}
-
-// auth draws the conclusions about log-in once all variables are read. In doubt
-// the server does not start, rather than start open.
-func (t *translation) auth() {
-	const file = prefix + "AUTH_HTPASSWD_PATH"
-	switch {
-	case t.none != "" && t.htpasswd != "":
-		t.refuse(t.none, fmt.Sprintf("says that there is no log-in, and %s that there is: remove one of them", t.htpasswd))
-	case t.none != "":
-		t.understood = true
-		t.out.Values = append(t.out.Values, config.Scalar("auth.htpasswd.path", "", t.none))
-	case t.htpasswd != "" && !t.path:
-		t.refuse(t.htpasswd, "asks for log-in with a password file, but none is named: set "+file+", such as /auth/htpasswd")
-	case t.htpasswd != "" && !t.realm:
-		t.note("%sAUTH_HTPASSWD_REALM is not set, without which registry:2 would not start: Berth goes on with its own realm", prefix)
-	}
-}
-
-// defaults says which defaults hold where that may surprise. A server that is
-// configured by REGISTRY_* listens where registry:2 would.
-func (t *translation) defaults(as Mode) {
-	if t.understood {
-		t.out.Defaults = []config.Value{listenDefault()}
-	}
-	switch {
-	case t.deletion:
-	case as == Registry:
-		t.note("clients may not delete by default, as with registry:2: %sSTORAGE_DELETE_ENABLED=true lets them", prefix)
-	case t.understood:
-		t.note("clients may delete by default, unlike with registry:2: %sSTORAGE_DELETE_ENABLED=false forbids it", prefix)
-	}
-	if as == Berth && t.understood && !t.addr {
-		t.note("since %s* variables are set, the address to listen on is :5000 by default, as with registry:2", prefix)
-	}
-}
-
-func (t *translation) note(format string, args ...any) {
-	note := fmt.Sprintf(format, args...)
-	if !slices.Contains(t.out.Notes, note) {
-		t.out.Notes = append(t.out.Notes, note)
-	}
-}
-
-func (t *translation) refuse(variable, text string) {
-	same := func(p config.Problem) bool { return p.Origin == variable && p.Text == text }
-	if !slices.ContainsFunc(t.out.Problems, same) {
-		t.out.Problems = append(t.out.Problems, config.Problem{Origin: variable, Text: text})
-	}
+	return scalar
 }

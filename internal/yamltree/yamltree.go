@@ -142,10 +142,14 @@ func Parse(data []byte) (Node, error) {
 
 var syntaxError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?s:(.*))$`)
 
+// anchor is the name of one in an error. It may be a password that begins with a
+// star.
+var anchor = regexp.MustCompile(`anchor '[^']*'`)
+
 // Explain puts an error of Parse into words for whoever wrote the file, and
 // returns the line that it is about, 0 if that is not known.
 func Explain(err error) (line int, text string) {
-	text = err.Error()
+	text = anchor.ReplaceAllString(err.Error(), "anchor")
 	if match := syntaxError.FindStringSubmatch(text); match != nil {
 		text = "not valid YAML: " + match[2]
 		line, _ = strconv.Atoi(match[1]) // empty is line 0
