@@ -111,7 +111,7 @@ func Examine(ctx context.Context, o Options) (*Report, error) {
 	}
 	base := *o.URL
 	base.Path = strings.TrimSuffix(base.Path, "/")
-	e := &exam{o: o, base: &base}
+	e := &exam{o: o, base: &base, report: Report{Checks: []Check{}, Findings: []Finding{}}}
 	defer e.close()
 	e.run(ctx)
 	e.report.Address = e.base.String()
