@@ -205,27 +205,48 @@ func links(ctx context.Context, root *os.Root, was map[meta.LinkName]meta.Link, 
 		dir  string
 	}{{meta.LayerLink, layersDir}, {meta.RevisionLink, revisionsDir}} {
 		err := entries(ctx, root, top.dir, func(alg fs.DirEntry) error {
-			dir := top.dir + "/" + alg.Name()
-			return entries(ctx, root, dir, func(hex fs.DirEntry) error {
+			return within(ctx, root, top.dir+"/"+alg.Name(), func(dir *os.Root, hex fs.DirEntry) {
 				l := meta.LinkName{Kind: top.kind, Name: alg.Name() + ":" + hex.Name()}
-				look(root, l, hex, was[l], found)
-				return nil
+				look(dir, hex.Name()+"/"+linkFile, l, hex, was[l], found)
 			})
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return entries(ctx, root, tagsDir, func(tag fs.DirEntry) error {
+	return within(ctx, root, tagsDir, func(dir *os.Root, tag fs.DirEntry) {
 		l := meta.LinkName{Kind: meta.TagLink, Name: tag.Name()}
-		look(root, l, tag, was[l], found)
+		look(dir, tag.Name()+"/current/"+linkFile, l, tag, was[l], found)
+	})
+}
+
+// within is entries for those who open what is there: each step on the way to a
+// file costs an open, and the way from here is short.
+func within(ctx context.Context, root *os.Root, name string, found func(*os.Root, fs.DirEntry)) error {
+	info, err := root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is %s", name, describe(info.Mode()))
+	}
+	dir, err := root.OpenRoot(name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return entries(ctx, dir, ".", func(e fs.DirEntry) error {
+		found(dir, e)
 		return nil
 	})
 }
 
 // look calls found with a link, if there is one: a deletion leaves its directory
 // behind.
-func look(root *os.Root, l meta.LinkName, dir fs.DirEntry, was meta.Link, found func(entry)) {
+func look(root *os.Root, name string, l meta.LinkName, dir fs.DirEntry, was meta.Link, found func(entry)) {
 	e := entry{LinkName: l}
 	if !dir.IsDir() {
 		if dir.Type() == fs.ModeSymlink {
@@ -234,7 +255,6 @@ func look(root *os.Root, l meta.LinkName, dir fs.DirEntry, was meta.Link, found 
 		}
 		return
 	}
-	name := linkPath(l)
 	info, err := root.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
