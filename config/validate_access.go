@@ -45,15 +45,7 @@ func (k *checker) rule(path string, r Rule, groups map[string][]string) {
 			k.add(element(path+".addresses", i), "is no network: write one such as 10.0.0.0/8")
 		}
 	}
-	for i, p := range r.Repositories {
-		if _, err := oci.ParsePattern(p); err != nil {
-			text := err.Error()
-			if e, ok := errors.AsType[*oci.Error](err); ok {
-				text = e.Message
-			}
-			k.add(element(path+".repositories", i), "%s", text)
-		}
-	}
+	k.patterns(path+".repositories", r.Repositories)
 	if len(r.Allow) == 0 {
 		k.add(path, "allows nothing: write allow: [pull], [pull, push], …")
 	}
@@ -92,5 +84,18 @@ func (k *checker) proxyLogIn(c Config) {
 		k.cross(header, []string{"auth.htpasswd.path"}, "is Authorization, whose passwords the proxy checks, and there is auth.htpasswd.path to check them here: remove the one that does not, or have the proxy name its users in a header of its own")
 	case len(c.HTTP.TrustedProxies) == 0 && !socket:
 		k.cross(header, []string{"http.trusted_proxies", "http.listen"}, "is believed from trusted proxies only, and there are none: name the addresses of yours in http.trusted_proxies")
+	}
+}
+
+// patterns checks patterns of repositories.
+func (k *checker) patterns(path string, list []string) {
+	for i, p := range list {
+		if _, err := oci.ParsePattern(p); err != nil {
+			text := err.Error()
+			if e, ok := errors.AsType[*oci.Error](err); ok {
+				text = e.Message
+			}
+			k.add(element(path, i), "%s", text)
+		}
 	}
 }

@@ -35,6 +35,7 @@ func (k *checker) notifications(n Notifications) {
 		for j, a := range e.IgnoreActions {
 			oneOf(k, element(path+".ignore_actions", j), a, "push", "pull", "mount", "delete")
 		}
+		k.patterns(path+".repositories", e.Repositories)
 	}
 }
 

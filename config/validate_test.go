@@ -95,6 +95,11 @@ func TestValidate(t *testing.T) {
 		{"a header that nobody may set", func(c *Config) { c.Auth.ProxyHeader = "X-User" }, "auth.proxy_header: is believed from trusted proxies only, and there are none"},
 		{"an endpoint without a name", func(c *Config) { c.Notifications.Endpoints = []Endpoint{endpoint("")} }, "notifications.endpoints[0].name: is empty"},
 		{"two endpoints of a name", func(c *Config) { c.Notifications.Endpoints = []Endpoint{endpoint("a"), endpoint("a")} }, `notifications.endpoints[1].name: "a" is the name of another`},
+		{"an endpoint's pattern", func(c *Config) {
+			e := endpoint("a")
+			e.Repositories = []string{"team/*", "Team"}
+			c.Notifications.Endpoints = []Endpoint{e}
+		}, `notifications.endpoints[0].repositories[1]: the pattern "Team" can match no repository: write lower-case letters`},
 		{"events that are not kept", func(c *Config) { c.Notifications.Keep = 0 }, "notifications.keep: 0 is out of bounds"},
 		{"a file without a name", func(c *Config) { c.Health.Files = []FileCheck{{Interval: time.Minute}} }, "health.files[0].file: is empty"},
 		{"a check of no address", func(c *Config) {
