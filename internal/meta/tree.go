@@ -106,7 +106,8 @@ type Adoption interface {
 	// A blob whose undamaged bytes are recorded keeps them, unless the new record
 	// is of the same object and says that it is damaged. A tag that has moved
 	// since its link was written stays when the link is gone. Memberships whose
-	// bytes are Held are not collected until FinishRepo.
+	// bytes are Held are not collected until FinishRepo. No link is noted: Compare
+	// finds those that differ.
 	TakeRepo(ctx context.Context, p RepoTake) error
 }
 
@@ -130,7 +131,7 @@ type LinkWritten struct {
 
 // Shadow finds out which links of registry:2's tree are not as the records say.
 // Every change of a record notes the links that it concerns in the transaction
-// that makes it, once StartShadow has been called.
+// that makes it, once StartShadow has been called; TakeRepo alone does not.
 type Shadow interface {
 	StartShadow()
 

@@ -17,6 +17,7 @@ func shadowTests() []test {
 		{name: "a change while it is being written is noted", run: shadowMeanwhile},
 		{name: "an intention is remembered", run: shadowIntends},
 		{name: "a comparison finds every difference", run: shadowCompares},
+		{name: "what comes from the tree is not written to it", run: shadowTakes},
 	}
 }
 
@@ -182,4 +183,16 @@ func shadowCompares(f *fixture) {
 	}}))
 	f.ok(f.Compare(f.ctx, a))
 	f.equal("noted", f.unwritten(), []string{"1" + short(other) + "false", "2" + short(other) + "false", "3v1true", "3v2false"})
+}
+
+func shadowTakes(f *fixture) {
+	f.StartShadow()
+	p, m := f.take("a")
+	f.ok(f.TakeRepo(f.ctx, p))
+	f.ok(f.Compare(f.ctx, p.Repo))
+	f.equal("noted", f.unwritten(), []string(nil))
+	f.ok(f.TakeRepo(f.ctx, meta.RepoTake{Repo: p.Repo, Gone: []meta.Link{p.Manifests[0].Link}}))
+	f.ok(f.Compare(f.ctx, p.Repo))
+	f.equal("a tag without its manifest", f.unwritten(), []string{"3v1false"})
+	f.equal("manifest", f.hasManifest(p.Repo, digest(m).String()), false)
 }

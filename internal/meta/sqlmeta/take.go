@@ -3,6 +3,7 @@ package sqlmeta
 import (
 	"context"
 	"database/sql"
+	"sync/atomic"
 	"time"
 
 	"berth/internal/meta"
@@ -68,6 +69,7 @@ func (db *DB) LinkedRepos(ctx context.Context, after string, limit int) ([]oci.R
 // TakeRepo implements meta.Adoption.
 func (db *DB) TakeRepo(ctx context.Context, p meta.RepoTake) error {
 	return db.write(ctx, relaxed, func(ctx context.Context, t *tx) error {
+		defer t.quietly()()
 		repo, err := t.ensureRepo(ctx, p.Repo)
 		if err != nil {
 			return err
@@ -94,6 +96,14 @@ func (db *DB) TakeRepo(ctx context.Context, p meta.RepoTake) error {
 		}
 		return t.takeLosses(ctx, repo, p.Gone)
 	})
+}
+
+// quietly keeps links from being noted until the returned function is called:
+// what comes from the tree need not be written there.
+func (t *tx) quietly() (end func()) {
+	shadow := t.shadow
+	t.shadow = new(atomic.Bool)
+	return func() { t.shadow = shadow }
 }
 
 // A holding is what to remember of who wrote the bytes behind a link.
@@ -189,7 +199,7 @@ func (t *tx) takeManifest(ctx context.Context, repo int64, name oci.Repo, m meta
 		return err
 	}
 	if m.Link.Target.IsZero() {
-		return t.unwritten(ctx, repo, meta.LinkName{Kind: meta.RevisionLink, Name: m.Digest.String()})
+		return nil
 	}
 	return t.remember(ctx, repo, m.Link, ours)
 }
