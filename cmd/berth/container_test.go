@@ -6,20 +6,27 @@ import (
 )
 
 func TestServedFile(t *testing.T) {
-	tests := []struct{ cmdline, want string }{
-		{"/entrypoint.sh /etc/docker/registry/config.yml", "/etc/docker/registry/config.yml"},
-		{"/entrypoint.sh serve /c.yml", "/c.yml"},
-		{"registry serve /c.yml", "/c.yml"},
-		{"/bin/registry serve --flag /c.yml", "/c.yml"},
-		{"/entrypoint.sh", ""},
-		{"/entrypoint.sh serve", ""},
-		{"/entrypoint.sh --version", ""},
-		{"/sbin/init", ""},
-		{"", ""},
+	tests := []struct {
+		cmdline, want string
+		served        bool
+	}{
+		{"/entrypoint.sh /etc/docker/registry/config.yml", "/etc/docker/registry/config.yml", true},
+		{"/entrypoint.sh serve /c.yml", "/c.yml", true},
+		{"registry serve /c.yml", "/c.yml", true},
+		{"registry /c.yml", "/c.yml", true},
+		{"/bin/registry serve --flag /c.yml", "/c.yml", true},
+		{"/entrypoint.sh", "", true},
+		{"/entrypoint.sh serve", "", true},
+		{"/entrypoint.sh --version", "", false},
+		{"/entrypoint.sh garbage-collect /c.yml", "", false},
+		{"/entrypoint.sh berth serve", "", false},
+		{"/sbin/init", "", false},
+		{"", "", false},
 	}
 	for _, tt := range tests {
-		if got := servedFile([]byte(strings.ReplaceAll(tt.cmdline, " ", "\x00") + "\x00")); got != tt.want {
-			t.Errorf("%s: got %q, want %q", tt.cmdline, got, tt.want)
+		got, served := servedFile([]byte(strings.ReplaceAll(tt.cmdline, " ", "\x00") + "\x00"))
+		if got != tt.want || served != tt.served {
+			t.Errorf("%s: got %q, %v, want %q, %v", tt.cmdline, got, served, tt.want, tt.served)
 		}
 	}
 }
