@@ -53,6 +53,9 @@ func operations(t *testing.T) []operation {
 		{"CollectBlobs", func(ctx context.Context, db *DB) error { _, _, err := db.CollectBlobs(ctx, 10); return err }},
 		{"Forget", func(ctx context.Context, db *DB) error { return db.Forget(ctx, []blob.Key{"gone", "gone too"}) }},
 		{"ForgetLosses", func(ctx context.Context, db *DB) error { _, err := db.ForgetLosses(ctx, 0, 10); return err }},
+		{"Subscribe", func(ctx context.Context, db *DB) error { _, err := db.Subscribe(ctx, "new", meta.NeedNews); return err }},
+		{"Advance", func(ctx context.Context, db *DB) error { return db.Advance(ctx, "reader", 1) }},
+		{"Unsubscribe", func(ctx context.Context, db *DB) error { return db.Unsubscribe(ctx, "reader") }},
 		{"SaveClock", func(ctx context.Context, db *DB) error { return db.SaveClock(ctx) }},
 	}
 }
@@ -61,6 +64,9 @@ func operations(t *testing.T) []operation {
 func prepare(t *testing.T, db *DB) {
 	t.Helper()
 	a := mustRepo(t, "a")
+	if _, err := db.Subscribe(t.Context(), "reader", meta.NeedAll); err != nil {
+		t.Fatal(err)
+	}
 	for _, content := range []string{"x", "y", "loose", "lost"} {
 		u := meta.Upload{ID: meta.UploadID(content), Repo: a, Key: blob.Key("key of " + content), Algorithm: oci.SHA256}
 		if err := db.CreateUpload(t.Context(), u); err != nil {
@@ -90,7 +96,8 @@ func prepare(t *testing.T, db *DB) {
 func dump(t *testing.T, db *DB) string {
 	t.Helper()
 	var b strings.Builder
-	for _, table := range []string{"repos", "blobs", "repo_blobs", "manifests", "manifest_refs", "tags", "losses", "garbage", "uploads", "clock"} {
+	for _, table := range []string{"repos", "blobs", "repo_blobs", "manifests", "manifest_refs", "tags", "losses", "garbage", "uploads", "clock",
+		"event_readers", "(SELECT seq, action, kind, repo, digest, tag FROM events)"} {
 		rows, err := db.reader.pool.QueryContext(t.Context(), "SELECT * FROM "+table)
 		if err != nil {
 			t.Fatal(err)
