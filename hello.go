@@ -35,8 +35,11 @@ func (s *Server) hello(front []net.Listener) string {
 	if s.cfg.Auth.LogIn() {
 		login = "docker login " + host + " && "
 	}
-	return fmt.Sprintf("Berth %s listens on %s, data in %s\nPush an image: %sdocker tag IMAGE %s/IMAGE && docker push %s/IMAGE\n",
-		s.version, where, s.cfg.Data, login, host, host)
+	first := fmt.Sprintf("Berth %s listens on %s, data in %s\n", s.version, where, s.cfg.Data)
+	if s.cfg.HTTP.Prefix != "" {
+		return first // docker finds a registry at the root of a host only: what the proxy makes of this one is not known
+	}
+	return first + fmt.Sprintf("Push an image: %sdocker tag IMAGE %s/IMAGE && docker push %s/IMAGE\n", login, host, host)
 }
 
 // pushHost is what stands before the slash in the name of an image here.

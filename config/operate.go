@@ -58,7 +58,8 @@ type Endpoint struct {
 	// URL is the address that events are sent to.
 	URL string `yaml:"url"`
 
-	// Headers is a map of headers to send along, each with a list of values.
+	// Headers is a map of headers to send along, each with a list of values; they
+	// take the place of those that Berth would send.
 	Headers map[string][]string `yaml:"headers"`
 
 	// Timeout is how long one delivery may take.
