@@ -15,9 +15,9 @@ import (
 
 // run runs berth adopt on dir, and kills it after a while if it is not done by
 // then. It returns the time of the processor that it took.
-func run(t testing.TB, dir string, after time.Duration) (killed bool, cpu time.Duration) {
+func run(t testing.TB, dir string, after time.Duration, flags ...string) (killed bool, cpu time.Duration) {
 	t.Helper()
-	cmd := exec.Command(realtest.Berth(t), "adopt", "--data", dir)
+	cmd := exec.Command(realtest.Berth(t), append([]string{"adopt", "--data", dir}, flags...)...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +98,47 @@ func TestKilledShadow(t *testing.T) {
 	berth.Stop()
 	_, r := startRival(t, "registry", dir)
 	same(t, "registry after the kills", r.contents(), want)
+}
+
+// TestKilledFinish kills the end of living together, and holds that the next run
+// comes to it, and that nothing is lost on the way.
+func TestKilledFinish(t *testing.T) {
+	repos, times := 40, 5
+	if os.Getenv("BERTH_SOAK") != "" {
+		repos, times = 400, 20
+	}
+	whole, cut := t.TempDir(), t.TempDir()
+	var want map[string]string
+	for _, dir := range []string{whole, cut} {
+		maker{t, dir}.many(repos, 4)
+		berth, b := startBerth(t, dir)
+		b.push("team0/app0", "new", newImage(t, "new", imageType))
+		want = b.contents()
+		berth.Stop()
+	}
+	began := time.Now()
+	run(t, whole, time.Minute, "--finish", "--yes")
+	took := time.Since(began)
+
+	seed := rand.Uint64()
+	t.Logf("seed %d; it takes %s undisturbed", seed, took)
+	r := rand.New(rand.NewPCG(seed, 0))
+	n := 0
+	for range times {
+		if killed, _ := run(t, cut, time.Duration(r.Int64N(int64(took)/int64(times)*2)), "--finish", "--yes"); killed {
+			n++
+		}
+	}
+	if n == 0 {
+		t.Error("it was never killed in time")
+	}
+	t.Logf("killed %d times", n)
+	run(t, cut, time.Minute, "--finish", "--yes")
+	if data, own := blobFiles(t, cut); data != 0 || own == 0 {
+		t.Errorf("%d files are registry:2's still, and %d Berth's own", data, own)
+	}
+	_, b := startBerth(t, cut)
+	same(t, fmt.Sprintf("after %d kills", n), b.contents(), want)
 }
 
 // TestScale takes over a tree of 1,000 repositories and 10,000 tags. It prints

@@ -4,7 +4,7 @@ import "slices"
 
 // mutations lists the safety steps, from the disk upwards.
 func mutations() []mutation {
-	return slices.Concat(ofFiles(), ofRecords(), ofUploads(), ofRules(), ofGuard(), ofEvents())
+	return slices.Concat(ofFiles(), ofRecords(), ofUploads(), ofRules(), ofGuard(), ofEvents(), ofTree())
 }
 
 // ofFiles are about objects on disk.
@@ -303,6 +303,41 @@ func ofGuard() []mutation {
 			name: "what is listed may be pulled", file: file, run: "TestFilters",
 			old: "		return g.check(repo, auth.Pull) == nil && (readable == nil || readable(repo))",
 			new: "		return readable == nil || readable(repo)",
+		},
+	}
+}
+
+// ofTree are about living together with registry:2.
+func ofTree() []mutation {
+	const (
+		shadow, repo = "internal/registry2/tree/shadow.go", "internal/registry2/tree/repo.go"
+		adopt        = "./test/adopt"
+	)
+	return []mutation{
+		{
+			name: "what is about to be written is remembered", file: shadow, pkg: adopt, run: "TestKilledWhileMoving", soak: true,
+			old: "		if err := s.Records.Intend(ctx, intend); err != nil {",
+			new: "		if err := error(nil); err != nil {",
+		},
+		{
+			name: "content before links", file: shadow, pkg: adopt, run: "TestThereAndBack", soak: true,
+			old: "		c.Target, err = s.Contents.Expose(ctx, w.Key, w.Size)",
+			new: "		_ = s.Contents",
+		},
+		{
+			name: "a manifest is what its digest says", file: repo, pkg: adopt, run: "TestDamage",
+			old: "	if d.Algorithm().FromBytes(body) != d {",
+			new: "	if false {",
+		},
+		{
+			name: "what registry:2 has taken away is gone", file: repo, pkg: adopt, run: "TestThereAndBack", soak: true,
+			old: "		k.take.Gone = append(k.take.Gone, l)",
+			new: "",
+		},
+		{
+			name: "registry:2's files stay", file: "internal/blob/fsblob/delete.go", run: "TestAdopted$",
+			old: "	if _, ok := parseAdopted(key); ok {\n		return nil\n	}",
+			new: "	if a, ok := parseAdopted(key); ok {\n		return s.d.remove(a.path())\n	}",
 		},
 	}
 }

@@ -80,8 +80,10 @@ func (m mutation) check(t *testing.T, root string) {
 	if pkg == "" {
 		pkg = "./" + m.file[:strings.LastIndex(m.file, "/")]
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-failfast", "-timeout=2m", "-run", m.run, pkg)
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout=1m", "-run", m.run, pkg)
 	cmd.Dir = root
+	// By the environment, so that a test which builds the program builds this one.
+	cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err == nil:
