@@ -410,8 +410,16 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	if err := ask(conns[5]); err != nil {
 		t.Errorf("the newest connection: %v", err)
 	}
-	if err := ask(conns[0]); err == nil {
-		t.Error("the first of six connections is still open, want at most two")
+	// Which of the others is left is not certain: the server may notice late that
+	// one has become idle.
+	open := 0
+	for _, c := range conns[:5] {
+		if ask(c) == nil {
+			open++
+		}
+	}
+	if open > 1 {
+		t.Errorf("beside the newest, %d of six connections are open, want at most one", open)
 	}
 }
 
