@@ -18,9 +18,8 @@ type Setting struct {
 	Variable string // the environment variable that sets it
 }
 
-// Settings returns every key in the order of the manual. Values may hold secrets
-// where the configuration does: in the headers of notification endpoints and
-// health checks. All others are in files.
+// Settings returns every key in the order of the manual. Values may be secrets: see
+// [Loaded.Conceal].
 func (l *Loaded) Settings() []Setting {
 	var all []Setting
 	for _, f := range fields() {
@@ -35,7 +34,7 @@ func (l *Loaded) Settings() []Setting {
 
 // WriteYAML writes every key with its effective value and, as a comment, where
 // that was set. What it writes is itself a configuration file with the same
-// meaning. For secrets see [Loaded.Settings].
+// meaning. It may hold secrets: see [Loaded.Conceal].
 func (l *Loaded) WriteYAML(w io.Writer) error {
 	return l.write(w, func(field) bool { return true })
 }

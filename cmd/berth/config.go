@@ -46,7 +46,8 @@ func newConfigShowCommand() *cobra.Command {
 		Use:   "show",
 		Short: "Print every setting in force, and where it was set",
 		Long: "show prints the configuration that `berth serve` would use with the same flags and\n" +
-			"variables: a whole file in YAML, with the origin of each value as a comment.",
+			"variables: a whole file in YAML, with the origin of each value as a comment. Secrets in\n" +
+			"headers and addresses are hidden, so that it can be shown to others.",
 		Example: "  berth config show --config berth.yml --listen :5000",
 		Args:    cobra.NoArgs,
 	}
@@ -57,7 +58,7 @@ func newConfigShowCommand() *cobra.Command {
 			return err
 		}
 		printRemarks(cmd, loaded)
-		return loaded.WriteYAML(cmd.OutOrStdout())
+		return loaded.Conceal().WriteYAML(cmd.OutOrStdout())
 	}
 	return cmd
 }

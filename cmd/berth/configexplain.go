@@ -31,7 +31,7 @@ func newConfigExplainCommand() *cobra.Command {
 		}
 		wanted := strings.Join(args, "")
 		found := false
-		for _, s := range loaded.Settings() {
+		for _, s := range loaded.Conceal().Settings() {
 			if wanted == "" && s.Origin != config.DefaultOrigin || s.Path == wanted || strings.HasPrefix(s.Path, wanted+".") {
 				found = true
 				explainSetting(cmd, s)
@@ -63,7 +63,7 @@ func newConfigConvertCommand() *cobra.Command {
 		Long: "convert reads FILE, which is one of registry:2 as a rule, and the REGISTRY_* variables,\n" +
 			"and writes what they mean as a file in Berth's own form. What Berth does differently\n" +
 			"stands above it as comments. BERTH_* variables are not part of it: they hold on top\n" +
-			"of the new file as they did on top of the old one.",
+			"of the new file as they did on top of the old one. Secrets in headers are part of it.",
 		Example: "  berth config convert /etc/docker/registry/config.yml > berth.yml",
 		Args:    atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
