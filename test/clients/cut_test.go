@@ -236,6 +236,13 @@ func TestStoppedPush(t *testing.T) {
 	u := startUpload(t, reg, 4<<20)
 	conn := u.dribble(3 << 20)
 	defer conn.Close()
+	// What is only on its way may be lost with the connection. The server makes a
+	// checkpoint every second.
+	for deadline := time.Now().Add(time.Minute); u.status() == 0; <-time.After(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing of the upload arrives")
+		}
+	}
 	reg.Stop() // which is no failure
 	wantText(t, reg.Log.Tail(5), "cut what was still running")
 	reg.Restart()
