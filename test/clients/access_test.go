@@ -56,7 +56,7 @@ func TestAccessRules(t *testing.T) {
 			}
 			must(t)(other.push(strings.TrimSuffix(team, "1.0.0") + "1.0.1"))
 
-			must(t)(p.push(public)) // the last thing, since helm's charts have a time in them
+			must(t)(p.push(public))
 			p.logout(reg.Addr)
 			must(t)(p.pull(public))
 			refused(t)(p.pull(team))

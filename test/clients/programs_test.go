@@ -258,8 +258,10 @@ func makeDocker(t *testing.T, _ wire, _ []string, _ realtest.Layout) program {
 	}
 }
 
-// makeHelm's program pushes a chart whose name and version are those of ref.
-func makeHelm(t *testing.T, w wire, env []string, _ realtest.Layout) program {
+// makeHelm's program pushes a chart whose name and version are those of ref, and
+// whose description is the layout's digest. It is packed once only: an archive
+// has the time in it, and so has its manifest.
+func makeHelm(t *testing.T, w wire, env []string, l realtest.Layout) program {
 	c := realtest.Helm(t).With(env...)
 	insecure := w.on("--plain-http")
 	packed := func(ref string) string {
@@ -273,8 +275,10 @@ func makeHelm(t *testing.T, w wire, env []string, _ realtest.Layout) program {
 		logout: func(addr string) { c.Run("registry", "logout", addr) },
 		push: func(ref string) (string, error) {
 			repo, version, _ := strings.Cut(ref[strings.LastIndex(ref, "/")+1:], ":")
-			writeChart(t, filepath.Join(c.Home, repo), repo, version)
-			c.Run("package", filepath.Join(c.Home, repo), "-d", filepath.Join(c.Home, "out"))
+			if _, err := os.Stat(packed(ref)); err != nil {
+				writeChart(t, filepath.Join(c.Home, repo), repo, version, l.Digest)
+				c.Run("package", filepath.Join(c.Home, repo), "-d", filepath.Join(c.Home, "out"))
+			}
 			return c.Try(words("push", insecure, packed(ref), "oci://"+path.Dir(ref))...)
 		},
 		pull: func(ref string) (string, error) {
@@ -297,10 +301,10 @@ func makeHelm(t *testing.T, w wire, env []string, _ realtest.Layout) program {
 	}
 }
 
-func writeChart(t *testing.T, dir, name, version string) {
+func writeChart(t *testing.T, dir, name, version, description string) {
 	t.Helper()
 	files := map[string]string{
-		"Chart.yaml":            "apiVersion: v2\nname: " + name + "\nversion: " + version + "\n",
+		"Chart.yaml":            "apiVersion: v2\nname: " + name + "\nversion: " + version + "\ndescription: \"" + description + "\"\n",
 		"templates/config.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\n",
 	}
 	for file, text := range files {
