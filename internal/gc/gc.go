@@ -36,6 +36,9 @@ type Collector struct {
 
 	collected atomic.Int64
 	running   sync.Mutex // held by the Collect that runs
+
+	deleting sync.Mutex // held while a batch of objects is looked up and deleted
+	holds    int        // see Hold; guarded by deleting
 }
 
 // A Report says what one Collect did.
@@ -77,32 +80,58 @@ func (c *Collector) Collect(ctx context.Context) (r Report, err error) {
 	return r, c.deleteObjects(ctx, &r)
 }
 
+// Hold keeps every object that a record names now until release is called, which
+// may be done more than once. Records of garbage are made meanwhile, and their
+// objects wait. It is for whoever reads records first and objects later.
+func (c *Collector) Hold() (release func()) {
+	c.deleting.Lock()
+	defer c.deleting.Unlock()
+	c.holds++
+	return sync.OnceFunc(func() {
+		c.deleting.Lock()
+		defer c.deleting.Unlock()
+		c.holds--
+	})
+}
+
 // deleteObjects deletes the objects whose keys are condemned and due: the object
 // first, its record after, so that a crash in between only repeats the deletion.
 func (c *Collector) deleteObjects(ctx context.Context, r *Report) error {
 	for {
-		keys, err := c.Records.Condemned(ctx, batch)
-		if err != nil || len(keys) == 0 {
+		n, err := c.deleteBatch(ctx)
+		r.Objects += n
+		c.collected.Add(int64(n))
+		if err != nil || n == 0 {
 			return err
-		}
-		gone := make([]blob.Key, 0, len(keys))
-		var failed error
-		for _, key := range keys {
-			if err := c.Blobs.Delete(ctx, key); err != nil {
-				failed = errors.Join(failed, err)
-				continue
-			}
-			gone = append(gone, key)
-		}
-		if err := c.Records.Forget(ctx, gone); err != nil {
-			return err
-		}
-		r.Objects += len(gone)
-		c.collected.Add(int64(len(gone)))
-		if failed != nil {
-			return failed
 		}
 	}
+}
+
+// deleteBatch deletes some of the objects that are due, and none during a Hold:
+// what is condemned after a Hold has begun is not seen before it has ended.
+func (c *Collector) deleteBatch(ctx context.Context) (int, error) {
+	c.deleting.Lock()
+	defer c.deleting.Unlock()
+	if c.holds > 0 {
+		return 0, nil
+	}
+	keys, err := c.Records.Condemned(ctx, batch)
+	if err != nil || len(keys) == 0 {
+		return 0, err
+	}
+	gone := make([]blob.Key, 0, len(keys))
+	var failed error
+	for _, key := range keys {
+		if err := c.Blobs.Delete(ctx, key); err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		gone = append(gone, key)
+	}
+	if err := c.Records.Forget(ctx, gone); err != nil {
+		return 0, err
+	}
+	return len(gone), failed
 }
 
 // Run looks once for what a crash left behind, then collects every so often

@@ -299,6 +299,25 @@ func TestObjectsGoFirst(t *testing.T) {
 	}
 }
 
+// TestHold holds that objects stay while somebody is about to read them, however
+// long they have been condemned, and go after the last one has ended.
+func TestHold(t *testing.T) {
+	e := newEnv(t)
+	e.push("loose")
+	first, second := e.gc.Hold(), e.gc.Hold()
+	e.running += grace
+	e.collect(gc.Report{Blobs: 1})
+	e.running += delay
+	e.collect(gc.Report{})
+	first()
+	first()
+	e.collect(gc.Report{})
+	e.want(1)
+	second()
+	e.collect(gc.Report{Objects: 1})
+	e.want(0)
+}
+
 // TestSharedKey holds that an object which two blobs have, as a file taken over
 // from elsewhere may be under two digests, goes with the last of them.
 func TestSharedKey(t *testing.T) {
