@@ -65,9 +65,19 @@ func (s *Server) adminHandler() http.Handler {
 // An adminLine is a line of the answer to an action. The last one says whether
 // it was done; without it, the answer was cut off.
 type adminLine struct {
-	Told  any    `json:"told,omitempty"`
-	Error string `json:"error,omitempty"`
-	Done  bool   `json:"done,omitempty"`
+	Told     any       `json:"told,omitempty"`
+	Progress *progress `json:"progress,omitempty"`
+	Error    string    `json:"error,omitempty"`
+	Done     bool      `json:"done,omitempty"`
+}
+
+// progress says how far an action has come. An action that takes long tells one
+// every now and then, and the operator's program shows it.
+type progress struct {
+	What  string `json:"what"`            // is being done: "read blobs"
+	Done  int64  `json:"done"`            // of Total
+	Total int64  `json:"total"`           // 0 when it is not known
+	Bytes bool   `json:"bytes,omitempty"` // whether these are bytes, and not things
 }
 
 // serve does the action, and answers with a line of JSON for everything that it
@@ -76,7 +86,11 @@ func (do action) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	lines, control := json.NewEncoder(w), http.NewResponseController(w)
 	tell := func(v any) error {
-		if err := lines.Encode(adminLine{Told: v}); err != nil {
+		line := adminLine{Told: v}
+		if p, ok := v.(progress); ok {
+			line = adminLine{Progress: &p}
+		}
+		if err := lines.Encode(line); err != nil {
 			return err
 		}
 		return control.Flush()

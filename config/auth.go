@@ -89,7 +89,8 @@ type Rule struct {
 	Repositories []string `yaml:"repositories"`
 
 	// Allow is the list of what the rule allows: `pull`, `push`, `create` (a push
-	// that moves no tag that is there already) and `delete`.
+	// that moves no tag that is there already), `delete`, and `admin`: what is
+	// about the registry as a whole in the API under `/api/v1/`.
 	Allow []Allowed `yaml:"allow"`
 }
 

@@ -31,10 +31,14 @@ type Config struct {
 	HTTP          HTTP          `yaml:"http"`
 	Auth          Auth          `yaml:"auth"`
 	Manifests     Manifests     `yaml:"manifests"`
+	Tags          Tags          `yaml:"tags"`
 	Lists         Lists         `yaml:"lists"`
 	Delete        Delete        `yaml:"delete"`
 	Uploads       Uploads       `yaml:"uploads"`
+	Trash         Trash         `yaml:"trash"`
+	Retention     Retention     `yaml:"retention"`
 	GC            GC            `yaml:"gc"`
+	Scrub         Scrub         `yaml:"scrub"`
 	Storage       Storage       `yaml:"storage"`
 	Registry2     Registry2     `yaml:"registry2"`
 	Notifications Notifications `yaml:"notifications"`
@@ -152,13 +156,18 @@ type GC struct {
 	// first layer and its manifest. It counts while the server runs.
 	Grace time.Duration `yaml:"grace"`
 
-	// Every is the time between two steps of collection. A step is bounded, and
-	// costs nothing when there is nothing to collect.
+	// Every is the time between two collections. One costs next to nothing when
+	// there is nothing to collect.
 	Every time.Duration `yaml:"every"`
 
 	// Delay is the time between taking content out of the database and
 	// deleting its bytes, so that pulls which have just begun can finish.
 	Delay time.Duration `yaml:"delay"`
+
+	// Window is when collections may run, a time of the day such as
+	// `02:00-05:00` in the time zone of the server; it may span midnight. What is
+	// not done when it ends goes on when it comes again. Empty is always.
+	Window Window `yaml:"window"`
 }
 
 // Storage is the disk under the data directory.
@@ -181,9 +190,13 @@ func Default() Config {
 		},
 		Auth:          Auth{Anonymous: AnonymousNone, Realm: "Berth"},
 		Manifests:     Manifests{MaxSize: 4 * MiB, Missing: MissingAccept},
+		Tags:          Tags{History: 365 * 24 * time.Hour},
 		Lists:         Lists{CatalogMax: 1000},
 		Delete:        Delete{Enabled: true},
 		Uploads:       Uploads{Expire: 24 * time.Hour},
+		Trash:         Trash{Keep: 7 * 24 * time.Hour},
+		Retention:     Retention{Every: time.Hour},
+		Scrub:         Scrub{Every: 30 * 24 * time.Hour, Rate: 10 * MiB},
 		GC:            GC{Grace: 24 * time.Hour, Every: time.Minute, Delay: 5 * time.Minute},
 		Storage:       Storage{Reserve: 64 * MiB},
 		Registry2:     Registry2{Shadow: ShadowAuto},

@@ -55,6 +55,10 @@ func sample(t *testing.T, f field) string {
 		return `{a: [b, "c,d"], e: []}`
 	case "[]config.Rule":
 		return `[{users: ["*"], addresses: [10.0.0.0/8, "::1"], allow: [pull]}, {anonymous: true, repositories: [a/**]}]`
+	case "[]config.ImmutableTags":
+		return `[{repositories: [a/**], tags: [v1]}]`
+	case "[]config.RetentionRule":
+		return `[{tags: [a], keep_newest: 3, untagged_after: 1m17s}]`
 	case "[]config.Endpoint":
 		return `[{name: a, url: http://a/, headers: {Authorization: [Bearer x]}, timeout: 1m17s}]`
 	case "[]config.FileCheck":

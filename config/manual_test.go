@@ -32,7 +32,7 @@ type manual struct {
 // parseTypes returns the types that hold keys, with their comments.
 func parseTypes(t *testing.T) map[string]*ast.TypeSpec {
 	types := map[string]*ast.TypeSpec{}
-	for _, name := range []string{"config.go", "http.go", "auth.go", "operate.go"} {
+	for _, name := range []string{"config.go", "http.go", "care.go", "auth.go", "operate.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
@@ -190,6 +190,8 @@ func (m *manual) typeName(t reflect.Type) string {
 		return "list of words"
 	case "time.Duration":
 		return "duration"
+	case "config.Window":
+		return "time of the day, or empty"
 	case "config.Size":
 		return "size"
 	case "[]netip.Prefix":

@@ -28,6 +28,7 @@ func (c Config) problems() []Problem {
 	k.limits(c)
 	k.times(c)
 	k.manifests(c.Manifests)
+	k.care(c)
 	oneOf(&k, "manifests.missing", c.Manifests.Missing, MissingAccept, MissingRefuse)
 	oneOf(&k, "log.level", c.Log.Level, LogDebug, LogInfo, LogWarn, LogError)
 	oneOf(&k, "log.format", c.Log.Format, LogText, LogJSON)

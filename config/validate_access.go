@@ -50,7 +50,7 @@ func (k *checker) rule(path string, r Rule, groups map[string][]string) {
 		k.add(path, "allows nothing: write allow: [pull], [pull, push], …")
 	}
 	for i, a := range r.Allow {
-		oneOf(k, element(path+".allow", i), a, AllowPull, AllowPush, AllowCreate, AllowDelete)
+		oneOf(k, element(path+".allow", i), a, AllowPull, AllowPush, AllowCreate, AllowDelete, AllowAdmin)
 	}
 }
 

@@ -88,4 +88,5 @@ const (
 	AllowPush   Allowed = "push"
 	AllowCreate Allowed = "create"
 	AllowDelete Allowed = "delete"
+	AllowAdmin  Allowed = "admin"
 )

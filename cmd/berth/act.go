@@ -10,7 +10,7 @@ import (
 )
 
 // act has the registry do an action, named with its parameters, and calls line
-// for everything that it tells.
+// for everything that it tells. How far it has come is shown meanwhile.
 func (c *adminClient) act(ctx context.Context, name string, line func(json.RawMessage) error) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://berth/admin/"+name, nil)
 	if err != nil {
@@ -28,13 +28,19 @@ func (c *adminClient) act(ctx context.Context, name string, line func(json.RawMe
 	lines := json.NewDecoder(resp.Body)
 	for {
 		var l struct {
-			Told  json.RawMessage
-			Error string
-			Done  bool
+			Told     json.RawMessage
+			Progress *reached
+			Error    string
+			Done     bool
 		}
 		if err := lines.Decode(&l); err != nil {
 			return fmt.Errorf("the registry's answer was cut off: %w", err)
 		}
+		if l.Progress != nil {
+			c.progress.reach(*l.Progress)
+			continue
+		}
+		c.progress.clear()
 		switch {
 		case l.Error != "":
 			return errors.New(l.Error)

@@ -20,8 +20,9 @@ import (
 // the admin socket of the running server or, if none runs, to the data
 // directory opened by this very process.
 type adminClient struct {
-	http  *http.Client
-	close func() error
+	http     *http.Client
+	close    func() error
+	progress *progress // how far an action has come is shown here
 }
 
 // newAdminClient makes a client whose connections come from dial.
@@ -31,7 +32,7 @@ func newAdminClient(dial func(context.Context) (net.Conn, error), close func() e
 		ExpectContinueTimeout: time.Minute,
 		WriteBufferSize:       64 << 10,
 	}
-	return &adminClient{http: &http.Client{Transport: transport}, close: close}
+	return &adminClient{http: &http.Client{Transport: transport}, close: close, progress: newProgress(io.Discard)}
 }
 
 func (c *adminClient) Close() error {

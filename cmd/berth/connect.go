@@ -27,6 +27,7 @@ func withAdmin(cmd *cobra.Command, configured func() (*config.Loaded, error), f 
 	if err != nil {
 		return err
 	}
+	c.progress = newProgress(cmd.ErrOrStderr())
 	err = f(cmd.Context(), c)
 	if cerr := c.Close(); err == nil {
 		err = cerr

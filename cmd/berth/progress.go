@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +25,7 @@ type progress struct {
 	total int64 // bytes
 	done  int64
 	drawn time.Time // of the line on the terminal
+	last  reached   // that was written as a line of its own
 }
 
 // redrawEvery is how often the line on a terminal changes.
@@ -56,6 +59,64 @@ func (p *progress) step(text string) {
 		p.drawn = now
 		fmt.Fprintf(p.w, "\r\x1b[K%s", text)
 	}
+}
+
+// reached is how far an action of the registry has come.
+type reached struct {
+	What  string
+	Done  int64
+	Total int64 // 0 when it is not known
+	Bytes bool  // whether these are bytes
+}
+
+func (r reached) amount(n int64) string {
+	if r.Bytes {
+		return humanSize(n)
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// percent is how much is done, in whole percents.
+func (r reached) percent() int64 {
+	if r.Total <= 0 {
+		return 0
+	}
+	return int64(100 * float64(min(r.Done, r.Total)) / float64(r.Total))
+}
+
+// barWidth is the number of characters of a bar.
+const barWidth = 30
+
+func (r reached) String() string {
+	if r.Total <= 0 {
+		return fmt.Sprintf("%s: %s", r.What, r.amount(r.Done))
+	}
+	return fmt.Sprintf("%s: %s of %s (%d%%)", r.What, r.amount(r.Done), r.amount(r.Total), r.percent())
+}
+
+func (r reached) bar() string {
+	full := int(barWidth * r.percent() / 100)
+	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", barWidth-full) + "] " + r.String()
+}
+
+// reach shows how far an action has come: as a bar on a terminal; elsewhere as a
+// line when something else begins and at every tenth of it.
+func (p *progress) reach(r reached) {
+	if p.terminal {
+		text := r.String()
+		if r.Total > 0 {
+			text = r.bar()
+		}
+		p.step(text)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last.What == r.What && r.percent()/10 <= p.last.percent()/10 {
+		return
+	}
+	p.last = r
+	fmt.Fprintln(p.w, r)
 }
 
 // expect notes that there are n bytes more to do.

@@ -10,6 +10,7 @@ package gc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ type Collector struct {
 	Records    meta.Garbage
 	Blobs      blob.Store
 	UploadIdle time.Duration // after which an upload is given up; 0 is never
+	Steps      []Step        // what else is done, in this order, before blobs are looked at
 	Log        *slog.Logger
 
 	collected atomic.Int64
@@ -39,6 +41,28 @@ type Collector struct {
 
 	deleting sync.Mutex // held while a batch of objects is looked up and deleted
 	holds    int        // see Hold; guarded by deleting
+}
+
+// A Step is a part of a collection.
+type Step struct {
+	Name string // what it does, for the log: "expire the trash"
+
+	// Do does at most limit things of what there is to do now, and returns how
+	// many; 0 when nothing is left. It may be repeated, and ended anywhere.
+	Do func(ctx context.Context, limit int) (int, error)
+}
+
+// all does a step until nothing is left of it.
+func (s Step) all(ctx context.Context) error {
+	for {
+		n, err := s.Do(ctx, batch)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+		if n == 0 {
+			return nil
+		}
+	}
 }
 
 // A Report says what one Collect did.
@@ -63,6 +87,11 @@ func (c *Collector) Collect(ctx context.Context) (r Report, err error) {
 		}
 		if n < batch {
 			break
+		}
+	}
+	for _, step := range c.Steps {
+		if err := step.all(ctx); err != nil {
+			return r, err
 		}
 	}
 	for {

@@ -85,14 +85,17 @@ type Tag struct{ s string }
 func ParseTag(s string) (Tag, error) {
 	ok := s != "" && len(s) <= MaxTag && s[0] != '.' && s[0] != '-'
 	for i := 0; ok && i < len(s); i++ {
-		c := s[i]
-		ok = isAlnum(c) || 'A' <= c && c <= 'Z' || c == '_' || c == '.' || c == '-'
+		ok = isTagByte(s[i])
 	}
 	if !ok {
 		return Tag{}, &Error{Code: TagInvalid, Message: "tag " + quote(s) +
 			" is not valid: use at most 128 letters, digits, _ . - and begin with a letter, a digit or _"}
 	}
 	return Tag{s}, nil
+}
+
+func isTagByte(c byte) bool {
+	return isAlnum(c) || 'A' <= c && c <= 'Z' || c == '_' || c == '.' || c == '-'
 }
 
 // String returns the tag.
