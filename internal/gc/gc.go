@@ -32,6 +32,8 @@ const tombstones = 7 * 24 * time.Hour
 type Collector struct {
 	Records    meta.Garbage
 	Blobs      blob.Store
+	Grace      time.Duration // how long what nothing needs is kept
+	Delay      time.Duration // how long the records keep an object after that; see CollectAfter
 	UploadIdle time.Duration // after which an upload is given up; 0 is never
 	Steps      []Step        // what else is done, in this order, before blobs are looked at
 	Log        *slog.Logger
@@ -77,7 +79,14 @@ func (c *Collector) Collected() int64 { return c.collected.Load() }
 
 // Collect does all that is due now. It may run at any time, beside any traffic;
 // ended anywhere, the next one goes on. One runs at a time.
-func (c *Collector) Collect(ctx context.Context) (r Report, err error) {
+func (c *Collector) Collect(ctx context.Context) (Report, error) {
+	return c.CollectAfter(ctx, c.Grace)
+}
+
+// CollectAfter is Collect with another grace. With 0 it ends everything that
+// nothing needs right now. A grace that is shorter than Delay shortens that, too:
+// what waits to be deleted goes as soon.
+func (c *Collector) CollectAfter(ctx context.Context, grace time.Duration) (r Report, err error) {
 	c.running.Lock()
 	defer c.running.Unlock()
 	for c.UploadIdle > 0 {
@@ -95,7 +104,7 @@ func (c *Collector) Collect(ctx context.Context) (r Report, err error) {
 		}
 	}
 	for {
-		looked, ended, err := c.Records.CollectBlobs(ctx, batch)
+		looked, ended, err := c.Records.CollectBlobs(ctx, grace, batch)
 		if r.Blobs += ended; err != nil {
 			return r, err
 		}
@@ -106,7 +115,7 @@ func (c *Collector) Collect(ctx context.Context) (r Report, err error) {
 	if _, err := c.Records.ForgetLosses(ctx, tombstones, batch); err != nil {
 		return r, err
 	}
-	return r, c.deleteObjects(ctx, &r)
+	return r, c.deleteObjects(ctx, max(c.Delay-grace, 0), &r)
 }
 
 // Hold keeps every object that a record names now until release is called, which
@@ -125,9 +134,9 @@ func (c *Collector) Hold() (release func()) {
 
 // deleteObjects deletes the objects whose keys are condemned and due: the object
 // first, its record after, so that a crash in between only repeats the deletion.
-func (c *Collector) deleteObjects(ctx context.Context, r *Report) error {
+func (c *Collector) deleteObjects(ctx context.Context, ahead time.Duration, r *Report) error {
 	for {
-		n, err := c.deleteBatch(ctx)
+		n, err := c.deleteBatch(ctx, ahead)
 		r.Objects += n
 		c.collected.Add(int64(n))
 		if err != nil || n == 0 {
@@ -138,13 +147,13 @@ func (c *Collector) deleteObjects(ctx context.Context, r *Report) error {
 
 // deleteBatch deletes some of the objects that are due, and none during a Hold:
 // what is condemned after a Hold has begun is not seen before it has ended.
-func (c *Collector) deleteBatch(ctx context.Context) (int, error) {
+func (c *Collector) deleteBatch(ctx context.Context, ahead time.Duration) (int, error) {
 	c.deleting.Lock()
 	defer c.deleting.Unlock()
 	if c.holds > 0 {
 		return 0, nil
 	}
-	keys, err := c.Records.Condemned(ctx, batch)
+	keys, err := c.Records.Condemned(ctx, ahead, batch)
 	if err != nil || len(keys) == 0 {
 		return 0, err
 	}

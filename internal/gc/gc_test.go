@@ -54,7 +54,7 @@ func newEnv(t *testing.T) *env {
 	t.Cleanup(func() { e.db.Close() })
 	log := slog.New(slog.DiscardHandler)
 	e.core = registry.New(registry.Options{Blobs: e.blobs, Records: e.db, Log: log, Deletion: registry.DeletionOn, Grace: grace})
-	e.gc = &gc.Collector{Records: e.db, Blobs: e.blobs, UploadIdle: idle, Log: log}
+	e.gc = &gc.Collector{Records: e.db, Blobs: e.blobs, Grace: grace, Delay: delay, UploadIdle: idle, Log: log}
 	if e.repo, err = oci.ParseRepo("a"); err != nil {
 		t.Fatal(err)
 	}
@@ -292,11 +292,36 @@ func TestObjectsGoFirst(t *testing.T) {
 				t.Errorf("%s, applied %v: the next Collect: %v", op, apply, err)
 			}
 			e.want(0)
-			if keys, err := e.db.Condemned(t.Context(), 9); err != nil || len(keys) != 0 {
+			if keys, err := e.db.Condemned(t.Context(), 0, 9); err != nil || len(keys) != 0 {
 				t.Errorf("%s, applied %v: still condemned: %v, %v", op, apply, keys, err)
 			}
 		}
 	}
+}
+
+// TestHurry holds that a collection may be given another grace, for all that it
+// does, and that with none everything that nothing needs goes at once.
+func TestHurry(t *testing.T) {
+	e := newEnv(t)
+	e.push("loose")
+	e.put(e.push("needed"))
+	e.running += delay
+	for _, step := range []struct {
+		grace time.Duration
+		want  gc.Report
+	}{
+		{delay + 1, gc.Report{}},
+		{delay, gc.Report{Blobs: 1}},
+		{delay, gc.Report{}},
+		{delay / 2, gc.Report{}},
+		{0, gc.Report{Objects: 1}},
+		{0, gc.Report{}},
+	} {
+		if got, err := e.gc.CollectAfter(t.Context(), step.grace); err != nil || got != step.want {
+			t.Fatalf("after %v: collected %+v, error %v, want %+v", step.grace, got, err, step.want)
+		}
+	}
+	e.want(1)
 }
 
 // TestHold holds that objects stay while somebody is about to read them, however
@@ -451,8 +476,8 @@ type still struct {
 	n *atomic.Int64
 }
 
-func (s still) CollectBlobs(context.Context, int) (int, int, error) { return 0, 0, nil }
-func (s still) Condemned(context.Context, int) ([]blob.Key, error)  { return nil, nil }
+func (s still) CollectBlobs(context.Context, time.Duration, int) (int, int, error) { return 0, 0, nil }
+func (s still) Condemned(context.Context, time.Duration, int) ([]blob.Key, error)  { return nil, nil }
 func (s still) ExpireUploads(context.Context, time.Duration, int) (int, error) {
 	s.n.Add(1)
 	return 0, nil

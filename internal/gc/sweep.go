@@ -75,7 +75,7 @@ func (s *Sweeper) Sweep(ctx context.Context, o SweepOptions) (Swept, error) {
 		}
 	}
 	for after := ""; ; {
-		list, next, err := s.Records.Unneeded(ctx, after, batch)
+		list, next, err := s.Records.Unneeded(ctx, s.Collector.Grace, after, batch)
 		if err != nil {
 			return c.sum, err
 		}

@@ -106,7 +106,7 @@ func TestSweepStops(t *testing.T) {
 	if _, err := s.Sweep(t.Context(), gc.SweepOptions{Tell: func(gc.Item) error { return gone }}); !errors.Is(err, gone) {
 		t.Errorf("got %v, want %v", err, gone)
 	}
-	if _, ended, err := e.db.CollectBlobs(t.Context(), 10); err != nil || ended != 1 {
+	if _, ended, err := e.db.CollectBlobs(t.Context(), grace, 10); err != nil || ended != 1 {
 		t.Errorf("the blob was collected: %d, %v", ended, err)
 	}
 }

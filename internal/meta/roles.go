@@ -116,14 +116,18 @@ type Garbage interface {
 	// as DropUpload does, and returns how many.
 	ExpireUploads(ctx context.Context, idle time.Duration, limit int) (int, error)
 
-	// CollectBlobs looks at no more than limit memberships whose grace is over,
-	// ends those that no manifest of their repository refers to, leaves a
-	// tombstone of each, and makes keys garbage whose last membership that was.
-	// It returns how many it looked at and how many it ended.
-	CollectBlobs(ctx context.Context, limit int) (looked, ended int, err error)
+	// CollectBlobs looks at no more than limit memberships that may be needless
+	// and have rested for grace, ends those that no manifest of their repository
+	// refers to, leaves a tombstone of each, and makes keys garbage whose last
+	// membership that was. It returns how many it looked at and how many it ended.
+	//
+	// A grace of 0 is safe, too: a push under way that counted on what is ended
+	// finds the tombstone, and is told to upload it again.
+	CollectBlobs(ctx context.Context, grace time.Duration, limit int) (looked, ended int, err error)
 
-	// Condemned returns at most limit garbage keys that are due.
-	Condemned(ctx context.Context, limit int) ([]blob.Key, error)
+	// Condemned returns at most limit garbage keys that are due, or will be within
+	// ahead.
+	Condemned(ctx context.Context, ahead time.Duration, limit int) ([]blob.Key, error)
 
 	// Forget removes the records of garbage keys, after their objects are gone.
 	Forget(ctx context.Context, keys []blob.Key) error
@@ -147,7 +151,7 @@ type Pruning interface {
 	// Unneeded lists at most limit blobs that CollectBlobs would end now, behind
 	// after, which is empty or the next of an earlier call. With an empty next
 	// there are no more.
-	Unneeded(ctx context.Context, after string, limit int) (list []Member, next string, err error)
+	Unneeded(ctx context.Context, grace time.Duration, after string, limit int) (list []Member, next string, err error)
 
 	// Untagged lists the manifests of repo that no tag leads to, by digest, and
 	// the blobs that nothing of repo would need without them.

@@ -207,7 +207,7 @@ func TestMissingParts(t *testing.T) {
 			e.opts.Grace = 0
 			e.restart()
 			e.push(a, gone)
-			if _, ended, err := e.db.CollectBlobs(t.Context(), 100); err != nil || ended == 0 {
+			if _, ended, err := e.db.CollectBlobs(t.Context(), 0, 100); err != nil || ended == 0 {
 				t.Fatalf("collected %d, %v", ended, err)
 			}
 		}, code: oci.ManifestBlobUnknown},

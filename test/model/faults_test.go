@@ -152,16 +152,16 @@ func (r *records) ExpireUploads(ctx context.Context, idle time.Duration, limit i
 	return get(r, func() (int, error) { return r.DB.ExpireUploads(ctx, idle, limit) })
 }
 
-func (r *records) CollectBlobs(ctx context.Context, limit int) (looked, ended int, err error) {
-	err = r.do(func() (err error) { looked, ended, err = r.DB.CollectBlobs(ctx, limit); return err })
+func (r *records) CollectBlobs(ctx context.Context, grace time.Duration, limit int) (looked, ended int, err error) {
+	err = r.do(func() (err error) { looked, ended, err = r.DB.CollectBlobs(ctx, grace, limit); return err })
 	if err != nil {
 		return 0, 0, err
 	}
 	return looked, ended, nil
 }
 
-func (r *records) Condemned(ctx context.Context, limit int) ([]blob.Key, error) {
-	return get(r, func() ([]blob.Key, error) { return r.DB.Condemned(ctx, limit) })
+func (r *records) Condemned(ctx context.Context, ahead time.Duration, limit int) ([]blob.Key, error) {
+	return get(r, func() ([]blob.Key, error) { return r.DB.Condemned(ctx, ahead, limit) })
 }
 
 func (r *records) Forget(ctx context.Context, keys []blob.Key) error {

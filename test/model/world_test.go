@@ -150,7 +150,7 @@ func (w *world) wire() {
 		Grace: w.grace, CheckpointBytes: 50_000, CheckpointEvery: time.Hour,
 	}
 	w.core = registry.New(o)
-	w.collector = &gc.Collector{Records: recs, Blobs: faulty, UploadIdle: uploadIdle, Log: log}
+	w.collector = &gc.Collector{Records: recs, Blobs: faulty, Grace: w.grace, Delay: delay, UploadIdle: uploadIdle, Log: log}
 	o.Blobs, o.Records, o.Grace = w.raw, w.db, -time.Hour
 	w.quiet = registry.New(o)
 }

@@ -19,6 +19,7 @@ func garbageTests() []test {
 		{name: "a repository's garbage is another's layer", run: garbagePerRepo},
 		{name: "tombstones are forgotten", run: garbageLosses},
 		{name: "keys come in bounded steps", run: garbageKeys},
+		{name: "whoever collects may be in more of a hurry", run: garbageHurry},
 	}
 }
 
@@ -59,7 +60,7 @@ func garbageSteps(f *fixture) {
 	f.pass(grace)
 	total := 0
 	for _, want := range []int{4, 4, 2, 0} {
-		looked, ended, err := f.CollectBlobs(f.ctx, 4)
+		looked, ended, err := f.CollectBlobs(f.ctx, f.env.Grace, 4)
 		f.ok(err)
 		f.equal("looked", looked, want)
 		total += ended
@@ -136,12 +137,41 @@ func garbageLosses(f *fixture) {
 	f.equal("dangling", len(f.put(a, m).Dangling), 5)
 }
 
+// garbageHurry holds that the grace of one collection is its own, and that what
+// is on its way out already may go sooner.
+func garbageHurry(f *fixture) {
+	a := f.repo("a")
+	x := f.push(a, "x")
+	y := f.push(a, "y")
+	f.put(a, f.manifest(shape{parts: []string{"y"}}))
+	f.pass(time.Second)
+	for _, step := range []struct {
+		grace time.Duration
+		ended int
+	}{{2 * time.Second, 0}, {time.Second, 1}, {0, 0}} {
+		list, _, err := f.Unneeded(f.ctx, step.grace, "", 10)
+		f.ok(err)
+		_, ended, err := f.CollectBlobs(f.ctx, step.grace, 10)
+		f.ok(err)
+		f.equal("listed and ended", []int{len(list), ended}, []int{step.ended, step.ended})
+	}
+	f.equal("there", []bool{f.has(a, "x"), f.has(a, "y")}, []bool{false, true})
+	f.equal("garbage", f.condemned(), []blob.Key(nil))
+	for _, ahead := range []time.Duration{delay - 1, delay} {
+		keys, err := f.Condemned(f.ctx, ahead, 10)
+		f.ok(err)
+		f.equal("whether x may go", len(keys) == 1 && keys[0] == x.Key, ahead == delay)
+	}
+	_, err := f.FindContent(f.ctx, y.Digest)
+	f.ok(err)
+}
+
 func garbageKeys(f *fixture) {
 	for range 5 {
 		f.ok(f.DropUpload(f.ctx, f.upload(f.repo("a"))))
 	}
 	for _, want := range []int{2, 2, 1, 0} {
-		keys, err := f.Condemned(f.ctx, 2)
+		keys, err := f.Condemned(f.ctx, 0, 2)
 		f.ok(err)
 		f.equal("keys", len(keys), want)
 		f.ok(f.Forget(f.ctx, keys))

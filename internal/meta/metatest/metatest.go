@@ -310,7 +310,7 @@ func (f *fixture) hasManifest(repo oci.Repo, ref string) bool {
 // condemned returns the garbage keys that are due.
 func (f *fixture) condemned() []blob.Key {
 	f.Helper()
-	keys, err := f.Condemned(f.ctx, 1000)
+	keys, err := f.Condemned(f.ctx, 0, 1000)
 	f.ok(err)
 	return keys
 }
@@ -321,7 +321,7 @@ func (f *fixture) collect() int {
 	f.Helper()
 	total := 0
 	for {
-		looked, ended, err := f.CollectBlobs(f.ctx, 3)
+		looked, ended, err := f.CollectBlobs(f.ctx, f.env.Grace, 3)
 		f.ok(err)
 		total += ended
 		if looked < 3 {

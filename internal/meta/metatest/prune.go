@@ -28,7 +28,7 @@ func (f *fixture) unneeded(n int) []meta.Member {
 	f.Helper()
 	var all []meta.Member
 	for after := ""; ; {
-		list, next, err := f.Unneeded(f.ctx, after, n)
+		list, next, err := f.Unneeded(f.ctx, f.env.Grace, after, n)
 		f.ok(err)
 		if all = append(all, list...); next == "" {
 			return all
@@ -60,7 +60,7 @@ func pruneUnneeded(f *fixture) {
 	}
 	f.equal("collected", f.collect(), len(want))
 	f.equal("after", f.unneeded(10), []meta.Member(nil))
-	if _, _, err := f.Unneeded(f.ctx, "nonsense", 1); err == nil {
+	if _, _, err := f.Unneeded(f.ctx, 0, "nonsense", 1); err == nil {
 		f.Error("a place that is none was accepted")
 	}
 }

@@ -82,7 +82,7 @@ func (f *fixture) step(what int, repo, other oci.Repo, s string, m oci.Manifest)
 	case 6:
 		err = f.UnlinkBlob(f.ctx, repo, digestOf(s), event.Actor{})
 	case 7:
-		_, _, err = f.CollectBlobs(f.ctx, 2)
+		_, _, err = f.CollectBlobs(f.ctx, f.env.Grace, 2)
 	}
 	if _, ok := asInUse(err); ok || errors.Is(err, meta.ErrNotFound) {
 		return nil
@@ -189,7 +189,7 @@ func racePush(f *fixture) {
 	var refused atomic.Int64
 	collector.Go(func() {
 		for range pushed {
-			if _, _, err := f.CollectBlobs(f.ctx, 1); err != nil {
+			if _, _, err := f.CollectBlobs(f.ctx, f.env.Grace, 1); err != nil {
 				f.Errorf("collect: %v", err)
 			}
 		}

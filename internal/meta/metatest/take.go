@@ -194,7 +194,7 @@ func takeHeld(f *fixture) {
 	f.push(p.Repo, "ours")
 	f.ok(f.DeleteManifest(f.ctx, p.Repo, digest(m), event.Actor{}))
 	f.pass(grace)
-	list, _, err := f.Unneeded(f.ctx, "", 10)
+	list, _, err := f.Unneeded(f.ctx, f.env.Grace, "", 10)
 	f.ok(err)
 	f.equal("unneeded", len(list), 1)
 	f.equal("collected", f.collect(), 1)

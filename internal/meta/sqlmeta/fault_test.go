@@ -50,7 +50,7 @@ func operations(t *testing.T) []operation {
 		{"DeleteManifest", func(ctx context.Context, db *DB) error { return db.DeleteManifest(ctx, a, image.Digest, event.Actor{}) }},
 		{"DeleteTag", func(ctx context.Context, db *DB) error { return db.DeleteTag(ctx, a, image.Tags[0], event.Actor{}) }},
 		{"ExpireUploads", func(ctx context.Context, db *DB) error { _, err := db.ExpireUploads(ctx, 0, 10); return err }},
-		{"CollectBlobs", func(ctx context.Context, db *DB) error { _, _, err := db.CollectBlobs(ctx, 10); return err }},
+		{"CollectBlobs", func(ctx context.Context, db *DB) error { _, _, err := db.CollectBlobs(ctx, 0, 10); return err }},
 		{"Forget", func(ctx context.Context, db *DB) error { return db.Forget(ctx, []blob.Key{"gone", "gone too"}) }},
 		{"ForgetLosses", func(ctx context.Context, db *DB) error { _, err := db.ForgetLosses(ctx, 0, 10); return err }},
 		{"Subscribe", func(ctx context.Context, db *DB) error { _, err := db.Subscribe(ctx, "new", meta.NeedNews); return err }},

@@ -14,14 +14,14 @@ import (
 // A manifest that is put beside it is safe: both are in transactions, one after
 // the other. Either the collector sees the manifest's reference and lets go, or
 // the put finds the membership gone and the tombstone in its place.
-func (db *DB) CollectBlobs(ctx context.Context, limit int) (looked, ended int, err error) {
-	due, err := db.exists(ctx, `SELECT 1 FROM repo_blobs WHERE candidate = 1 AND touched <= $1`, db.ago(db.opts.Grace))
+func (db *DB) CollectBlobs(ctx context.Context, grace time.Duration, limit int) (looked, ended int, err error) {
+	due, err := db.exists(ctx, `SELECT 1 FROM repo_blobs WHERE candidate = 1 AND touched <= $1`, db.ago(grace))
 	if err != nil || !due {
 		return 0, 0, err
 	}
 	err = db.write(ctx, durable, func(ctx context.Context, t *tx) error {
 		looked, ended = 0, 0
-		due, err := t.candidates(ctx, limit)
+		due, err := t.candidates(ctx, grace, limit)
 		if err != nil {
 			return err
 		}
@@ -61,10 +61,10 @@ type member struct {
 }
 
 // candidates finds memberships whose grace is over, the oldest first.
-func (t *tx) candidates(ctx context.Context, limit int) ([]member, error) {
+func (t *tx) candidates(ctx context.Context, grace time.Duration, limit int) ([]member, error) {
 	var due []member
 	err := t.each(ctx, `SELECT repo_id, digest FROM repo_blobs WHERE candidate = 1 AND touched <= $1 ORDER BY touched LIMIT $2`,
-		args{t.ticks() - int64(t.grace), limit}, func(scan func(...any) error) error {
+		args{t.ticks() - int64(grace), limit}, func(scan func(...any) error) error {
 			var c member
 			err := scan(&c.repo, &c.digest)
 			due = append(due, c)
@@ -116,9 +116,9 @@ func (t *tx) recordCollection(ctx context.Context, c member) error {
 }
 
 // Condemned implements meta.Garbage.
-func (db *DB) Condemned(ctx context.Context, limit int) ([]blob.Key, error) {
+func (db *DB) Condemned(ctx context.Context, ahead time.Duration, limit int) ([]blob.Key, error) {
 	var keys []blob.Key
-	err := db.reader.each(ctx, `SELECT key FROM garbage WHERE due <= $1 ORDER BY due LIMIT $2`, args{db.clock.ticks(), limit},
+	err := db.reader.each(ctx, `SELECT key FROM garbage WHERE due <= $1 ORDER BY due LIMIT $2`, args{db.clock.ticks() + int64(ahead), limit},
 		func(scan func(...any) error) error {
 			var key blob.Key
 			err := scan(&key)

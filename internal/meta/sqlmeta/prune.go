@@ -12,7 +12,7 @@ import (
 
 // Unneeded implements meta.Pruning. It reads candidates in the order of their
 // index, so a page costs no more than its rows.
-func (db *DB) Unneeded(ctx context.Context, after string, limit int) (list []meta.Member, next string, err error) {
+func (db *DB) Unneeded(ctx context.Context, grace time.Duration, after string, limit int) (list []meta.Member, next string, err error) {
 	touched, repo, digest := int64(-1), int64(-1), ""
 	if after != "" {
 		if _, err := fmt.Sscanf(after, "%d %d %s", &touched, &repo, &digest); err != nil {
@@ -27,7 +27,7 @@ func (db *DB) Unneeded(ctx context.Context, after string, limit int) (list []met
 		FROM repo_blobs m CROSS JOIN repos r ON r.id = m.repo_id CROSS JOIN blobs b ON b.digest = m.digest
 		WHERE m.candidate = 1 AND m.touched <= $1 AND (m.touched, m.repo_id, m.digest) > ($2, $3, $4)
 		ORDER BY m.touched, m.repo_id, m.digest LIMIT $5`,
-		args{db.ago(db.opts.Grace), touched, repo, digest, limit}, func(scan func(...any) error) error {
+		args{db.ago(grace), touched, repo, digest, limit}, func(scan func(...any) error) error {
 			var m member
 			var found meta.Member
 			var name string

@@ -116,7 +116,7 @@ func TestNeighbours(t *testing.T) {
 			t.Errorf("a bad one: %v, want %v", err, errOwn)
 		}
 	}
-	keys, err := db.Condemned(t.Context(), 10)
+	keys, err := db.Condemned(t.Context(), 0, 10)
 	if got := fmt.Sprint(keys); err != nil || got != "[0 2 3 5]" {
 		t.Errorf("got %s, %v", got, err)
 	}
@@ -162,7 +162,7 @@ func TestCancelDuringTurn(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	keys, err := db.Condemned(t.Context(), 10)
+	keys, err := db.Condemned(t.Context(), 0, 10)
 	if err != nil || len(keys) != 1 {
 		t.Errorf("got %v, %v", keys, err)
 	}
@@ -192,7 +192,7 @@ func TestPanic(t *testing.T) {
 		t.Errorf("the neighbour got %v, want %v", err, errLost)
 	}
 	pushBlob(t, db, mustRepo(t, "a"), "x")
-	if keys, err := db.Condemned(t.Context(), 10); err != nil || len(keys) != 0 {
+	if keys, err := db.Condemned(t.Context(), 0, 10); err != nil || len(keys) != 0 {
 		t.Errorf("got %v, %v", keys, err)
 	}
 }
@@ -237,8 +237,8 @@ func TestDurability(t *testing.T) {
 		{"DeleteTag", 1, func() error { return db.DeleteTag(ctx, a, image.Tags[0], event.Actor{}) }},
 		{"DeleteManifest", 1, func() error { return db.DeleteManifest(ctx, a, image.Digest, event.Actor{}) }},
 		{"UnlinkBlob", 1, func() error { return db.UnlinkBlob(ctx, a, x.Digest, event.Actor{}) }},
-		{"CollectBlobs", 1, func() error { _, _, err := db.CollectBlobs(ctx, 9); return err }},
-		{"CollectBlobs again", 0, func() error { _, _, err := db.CollectBlobs(ctx, 9); return err }},
+		{"CollectBlobs", 1, func() error { _, _, err := db.CollectBlobs(ctx, 0, 9); return err }},
+		{"CollectBlobs again", 0, func() error { _, _, err := db.CollectBlobs(ctx, 0, 9); return err }},
 		{"Forget", 1, func() error { return db.Forget(ctx, []blob.Key{"k1"}) }},
 		{"ForgetLosses", 1, func() error { _, err := db.ForgetLosses(ctx, 0, 9); return err }},
 		{"ForgetLosses again", 0, func() error { _, err := db.ForgetLosses(ctx, 0, 9); return err }},
