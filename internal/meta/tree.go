@@ -107,8 +107,9 @@ type Adoption interface {
 	// is of the same object and says that it is damaged. A tag that has moved
 	// since its link was written stays when the link is gone. Memberships whose
 	// bytes are Held are not collected until FinishRepo. No link is noted: Compare
-	// finds those that differ.
-	TakeRepo(ctx context.Context, p RepoTake) error
+	// finds those that differ. Immutable tags that registry:2 has moved or removed
+	// are, too: it returns what was done to them.
+	TakeRepo(ctx context.Context, p RepoTake) (overridden []TagMove, err error)
 }
 
 // A LinkWant is a link as it ought to be.

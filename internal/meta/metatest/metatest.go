@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,6 +28,8 @@ type Env struct {
 	Grace time.Duration // before what nothing refers to may be collected
 	Delay time.Duration // before a key that nothing names may be deleted
 
+	Immutable func(oci.Repo, oci.Tag) bool // tags that can neither be moved nor removed
+
 	Now     func() time.Time     // the wall clock, which may jump
 	Running func() time.Duration // the monotonic clock of the process
 }
@@ -36,6 +39,7 @@ type DB interface {
 	meta.Uploads
 	meta.Blobs
 	meta.Manifests
+	meta.History
 	meta.Listings
 	meta.Inventory
 	meta.Garbage
@@ -68,6 +72,8 @@ func Run(t *testing.T, open Opener) {
 		{"Blobs", blobTests()},
 		{"Manifests", manifestTests()},
 		{"Put", putTests()},
+		{"History", historyTests()},
+		{"Immutable", immutableTests()},
 		{"Lists", listTests()},
 		{"Garbage", garbageTests()},
 		{"Prune", pruneTests()},
@@ -119,6 +125,9 @@ func newFixture(t *testing.T, open Opener, tt test) *fixture {
 	f := &fixture{T: t, ctx: t.Context(), open: open}
 	f.env = Env{
 		Dir: t.TempDir(), Grace: grace, Delay: delay,
+		Immutable: func(repo oci.Repo, tag oci.Tag) bool {
+			return strings.HasPrefix(repo.String(), "fixed") && strings.HasPrefix(tag.String(), "v")
+		},
 		Now: func() time.Time {
 			return time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC).Add(time.Duration(f.running.Load() + f.jump.Load()))
 		},

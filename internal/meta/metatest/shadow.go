@@ -159,7 +159,7 @@ func shadowIntends(f *fixture) {
 	for _, l := range f.links(a) {
 		f.equal("intention", []any{l.Target, l.Changing, l.Next.IsZero()}, []any{digest(m), true, true})
 	}
-	f.ok(f.TakeRepo(f.ctx, meta.RepoTake{Repo: a, Gone: f.links(a)}))
+	f.takeRepo(meta.RepoTake{Repo: a, Gone: f.links(a)})
 	f.equal("links", len(f.links(a)), 0)
 }
 
@@ -177,10 +177,10 @@ func shadowCompares(f *fixture) {
 	f.ok(f.Compare(f.ctx, a))
 	f.equal("noted again", len(f.unwritten()), 0)
 	other := digestOf("another manifest")
-	f.ok(f.TakeRepo(f.ctx, meta.RepoTake{Repo: a, Seen: []meta.Link{
+	f.takeRepo(meta.RepoTake{Repo: a, Seen: []meta.Link{
 		link(meta.TagLink, "v1", other), link(meta.TagLink, "v2", other),
 		link(meta.RevisionLink, other.String(), other), link(meta.LayerLink, other.String(), other),
-	}}))
+	}})
 	f.ok(f.Compare(f.ctx, a))
 	f.equal("noted", f.unwritten(), []string{"1" + short(other) + "false", "2" + short(other) + "false", "3v1true", "3v2false"})
 }
@@ -188,10 +188,10 @@ func shadowCompares(f *fixture) {
 func shadowTakes(f *fixture) {
 	f.StartShadow()
 	p, m := f.take("a")
-	f.ok(f.TakeRepo(f.ctx, p))
+	f.takeRepo(p)
 	f.ok(f.Compare(f.ctx, p.Repo))
 	f.equal("noted", f.unwritten(), []string(nil))
-	f.ok(f.TakeRepo(f.ctx, meta.RepoTake{Repo: p.Repo, Gone: []meta.Link{p.Manifests[0].Link}}))
+	f.takeRepo(meta.RepoTake{Repo: p.Repo, Gone: []meta.Link{p.Manifests[0].Link}})
 	f.ok(f.Compare(f.ctx, p.Repo))
 	f.equal("a tag without its manifest", f.unwritten(), []string{"3v1false"})
 	f.equal("manifest", f.hasManifest(p.Repo, digest(m).String()), false)

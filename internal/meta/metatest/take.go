@@ -77,9 +77,17 @@ func (f *fixture) links(repo oci.Repo) []meta.Link {
 	return list
 }
 
+// takeRepo records p and returns the immutable tags that it has changed.
+func (f *fixture) takeRepo(p meta.RepoTake) []meta.TagMove {
+	f.Helper()
+	overridden, err := f.TakeRepo(f.ctx, p)
+	f.ok(err)
+	return overridden
+}
+
 func takeAll(f *fixture) {
 	p, m := f.take("a")
-	f.ok(f.TakeRepo(f.ctx, p))
+	f.takeRepo(p)
 	got, err := f.FindManifest(f.ctx, p.Repo, oci.Ref{Tag: f.tag("v1")})
 	f.ok(err)
 	f.equal("manifest", string(got.Body), string(m.Body))
@@ -106,38 +114,38 @@ func takeAll(f *fixture) {
 
 func takeTwice(f *fixture) {
 	p, m := f.take("a")
-	f.ok(f.TakeRepo(f.ctx, p))
+	f.takeRepo(p)
 	before := f.links(p.Repo)
-	f.ok(f.TakeRepo(f.ctx, p))
+	f.takeRepo(p)
 	f.equal("links", f.links(p.Repo), before)
 	f.equal("manifest", f.hasManifest(p.Repo, digest(m).String()), true)
 	p.Blobs, p.Manifests, p.Tags = nil, nil, nil
 	later := link(meta.TagLink, "v1", digest(m))
 	later.ModTime = written().Add(time.Second)
 	p.Seen = []meta.Link{later}
-	f.ok(f.TakeRepo(f.ctx, p))
+	f.takeRepo(p)
 	f.equal("the tag's link", f.links(p.Repo)[3], later)
 }
 
 func takeGone(f *fixture) {
 	p, m := f.take("a")
-	f.ok(f.TakeRepo(f.ctx, p))
+	f.takeRepo(p)
 	gone := meta.RepoTake{Repo: p.Repo, Gone: []meta.Link{p.Blobs[1].Link, p.Manifests[0].Link, p.Tags[0].Link}}
-	f.ok(f.TakeRepo(f.ctx, gone))
+	f.takeRepo(gone)
 	f.equal("manifest", f.hasManifest(p.Repo, digest(m).String()), false)
 	f.equal("tag", f.hasManifest(p.Repo, "v1"), false)
 	f.equal("layer", f.has(p.Repo, "layer"), false)
 	f.equal("config", f.has(p.Repo, "config"), true)
 	f.equal("links", f.links(p.Repo), []meta.Link{p.Blobs[0].Link})
-	f.ok(f.TakeRepo(f.ctx, gone))
+	f.takeRepo(gone)
 }
 
 func takeGoneMoved(f *fixture) {
 	p, _ := f.take("a")
-	f.ok(f.TakeRepo(f.ctx, p))
+	f.takeRepo(p)
 	newer := f.manifest(shape{note: "newer"})
 	f.put(p.Repo, newer, "v1")
-	f.ok(f.TakeRepo(f.ctx, meta.RepoTake{Repo: p.Repo, Gone: []meta.Link{p.Tags[0].Link}}))
+	f.takeRepo(meta.RepoTake{Repo: p.Repo, Gone: []meta.Link{p.Tags[0].Link}})
 	f.equal("tag", f.hasManifest(p.Repo, "v1"), true)
 	f.equal("links", len(f.links(p.Repo)), 3)
 }
@@ -145,7 +153,7 @@ func takeGoneMoved(f *fixture) {
 func takeKnown(f *fixture) {
 	b := f.push(f.repo("other"), "layer")
 	p, _ := f.take("a")
-	f.ok(f.TakeRepo(f.ctx, p))
+	f.takeRepo(p)
 	got, err := f.FindBlob(f.ctx, p.Repo, digestOf("layer"))
 	f.ok(err)
 	f.equal("key", got.Key, b.Key)
@@ -154,7 +162,7 @@ func takeKnown(f *fixture) {
 func takeDamaged(f *fixture) {
 	p, _ := f.take("a")
 	p.Blobs[1].Damaged, p.Blobs[1].Size = true, 2
-	f.ok(f.TakeRepo(f.ctx, p))
+	f.takeRepo(p)
 	isDamaged := func(want bool) meta.Blob {
 		f.Helper()
 		b, err := f.FindBlob(f.ctx, p.Repo, digestOf("layer"))
@@ -164,13 +172,13 @@ func takeDamaged(f *fixture) {
 	}
 	isDamaged(true)
 	good := meta.RepoTake{Repo: f.repo("b"), Blobs: []meta.TakenBlob{takenBlob("layer")}}
-	f.ok(f.TakeRepo(f.ctx, good))
+	f.takeRepo(good)
 	f.equal("size", isDamaged(false).Size, int64(5))
-	f.ok(f.TakeRepo(f.ctx, p)) // a manifest that says more than the other repository knew
+	f.takeRepo(p) // a manifest that says more than the other repository knew
 	isDamaged(true)
 	b := f.push(p.Repo, "layer")
 	f.equal("key", isDamaged(false).Key, b.Key)
-	f.ok(f.TakeRepo(f.ctx, p))
+	f.takeRepo(p)
 	f.equal("key of the pushed one", isDamaged(false).Key, b.Key)
 }
 
@@ -182,7 +190,7 @@ func takeGarbage(f *fixture) {
 	f.equal("garbage", f.condemned(), []blob.Key{b.Key})
 	again := takenBlob("layer")
 	again.Key, again.Held = b.Key, false
-	f.ok(f.TakeRepo(f.ctx, meta.RepoTake{Repo: a, Blobs: []meta.TakenBlob{again}}))
+	f.takeRepo(meta.RepoTake{Repo: a, Blobs: []meta.TakenBlob{again}})
 	f.equal("garbage", f.condemned(), []blob.Key(nil))
 	f.equal("there", f.has(a, "layer"), true)
 }
@@ -190,7 +198,7 @@ func takeGarbage(f *fixture) {
 func takeHeld(f *fixture) {
 	p, m := f.take("a")
 	p.Blobs = append(p.Blobs, takenBlob("loose"))
-	f.ok(f.TakeRepo(f.ctx, p))
+	f.takeRepo(p)
 	f.push(p.Repo, "ours")
 	f.ok(f.DeleteManifest(f.ctx, p.Repo, digest(m), event.Actor{}))
 	f.pass(grace)
@@ -224,7 +232,7 @@ func takeHeld(f *fixture) {
 func takeWrongSize(f *fixture) {
 	p, _ := f.take("a")
 	p.Blobs[1].Size = 2
-	f.ok(f.TakeRepo(f.ctx, p))
+	f.takeRepo(p)
 	u := f.upload(p.Repo)
 	_, err := f.CommitUpload(f.ctx, u, meta.Blob{Digest: digestOf("layer"), Size: 5}, event.Actor{})
 	f.is(err, meta.ErrConflict)

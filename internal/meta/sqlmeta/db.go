@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"berth/internal/meta"
+	"berth/internal/oci"
 )
 
 // Options say where the records are and how long things are kept. Path must be
@@ -33,6 +34,10 @@ type Options struct {
 
 	Grace time.Duration // how long a blob that nothing refers to is kept
 	Delay time.Duration // how long an object is kept after nothing names it any more
+
+	// Immutable says which tags can neither be moved nor removed once they exist;
+	// nil means none.
+	Immutable func(oci.Repo, oci.Tag) bool
 
 	Now     func() time.Time     // the wall clock, for the record; nil means time.Now
 	Running func() time.Duration // time that the process has been running, monotonic; nil means the real one
@@ -64,6 +69,7 @@ var (
 	_ meta.Listings   = (*DB)(nil)
 	_ meta.Garbage    = (*DB)(nil)
 	_ meta.Pruning    = (*DB)(nil)
+	_ meta.History    = (*DB)(nil)
 	_ meta.Outbox     = (*DB)(nil)
 	_ meta.EventNotes = (*DB)(nil)
 	_ meta.Adoption   = (*DB)(nil)
@@ -133,7 +139,7 @@ func (db *DB) open(ctx context.Context) error {
 	if db.outbox, err = openOutbox(ctx, db.reader); err != nil {
 		return err
 	}
-	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay, outbox: db.outbox, shadow: &db.shadow}
+	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay, isImmutable: db.opts.Immutable, outbox: db.outbox, shadow: &db.shadow}
 	return nil
 }
 

@@ -2,7 +2,6 @@ package sqlmeta
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"berth/internal/event"
@@ -50,14 +49,14 @@ func (db *DB) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest, b
 		if err := t.unneeded(ctx, repoID, d); err != nil {
 			return err
 		}
-		return t.removeManifest(ctx, repoID, id, event.Event{Action: event.Delete, Repo: repo, Digest: d, By: by})
+		return t.removeManifest(ctx, tagChange{repo: repoID, in: repo, cause: meta.ByDelete, by: by}, id, event.Event{Action: event.Delete, Repo: repo, Digest: d, By: by})
 	})
 }
 
 // removeManifest removes manifest id, the e.Digest of a repository, with the tags
 // that point to it, begins the grace of its parts anew and leaves a tombstone.
-func (t *tx) removeManifest(ctx context.Context, repo, id int64, e event.Event) error {
-	tags, err := t.dropManifest(ctx, repo, id, e.Digest.String())
+func (t *tx) removeManifest(ctx context.Context, why tagChange, id int64, e event.Event) error {
+	tags, err := t.dropManifest(ctx, why, id, e.Digest)
 	if err != nil {
 		return err
 	}
@@ -65,14 +64,12 @@ func (t *tx) removeManifest(ctx context.Context, repo, id int64, e event.Event) 
 }
 
 // dropManifest is removeManifest without the event. It returns the tags.
-func (t *tx) dropManifest(ctx context.Context, repo, id int64, d string) ([]string, error) {
-	if err := t.unwrittenTags(ctx, id); err != nil {
+func (t *tx) dropManifest(ctx context.Context, why tagChange, id int64, d oci.Digest) ([]oci.Tag, error) {
+	repo := why.repo
+	if err := t.unwritten(ctx, repo, meta.LinkName{Kind: meta.RevisionLink, Name: d.String()}); err != nil {
 		return nil, err
 	}
-	if err := t.unwritten(ctx, repo, meta.LinkName{Kind: meta.RevisionLink, Name: d}); err != nil {
-		return nil, err
-	}
-	tags, err := t.untag(ctx, id)
+	tags, err := t.untag(ctx, why, d, id)
 	if err != nil {
 		return nil, err
 	}
@@ -86,34 +83,17 @@ func (t *tx) dropManifest(ctx context.Context, repo, id int64, d string) ([]stri
 	if err != nil {
 		return nil, err
 	}
-	return tags, t.lose(ctx, repo, d)
-}
-
-// untag removes the tags that point to a manifest, and returns them.
-func (t *tx) untag(ctx context.Context, manifest int64) ([]string, error) {
-	var tags []string
-	err := t.each(ctx, `DELETE FROM tags WHERE manifest_id = $1 RETURNING name`, args{manifest}, func(scan func(...any) error) error {
-		var name string
-		err := scan(&name)
-		tags = append(tags, name)
-		return err
-	})
-	slices.Sort(tags)
-	return tags, err
+	return tags, t.lose(ctx, repo, d.String())
 }
 
 // recordRemoval records that a manifest went, and its tags with it.
-func (t *tx) recordRemoval(ctx context.Context, e event.Event, tags []string) error {
+func (t *tx) recordRemoval(ctx context.Context, e event.Event, tags []oci.Tag) error {
 	e.Kind = event.Manifest
 	if err := t.record(ctx, e); err != nil {
 		return err
 	}
 	e.Kind = event.Tag
-	for _, name := range tags {
-		var err error
-		if e.Tag, err = oci.ParseTag(name); err != nil {
-			return err
-		}
+	for _, e.Tag = range tags {
 		if err := t.record(ctx, e); err != nil {
 			return err
 		}
@@ -136,19 +116,13 @@ func (t *tx) release(ctx context.Context, repo, manifest int64) error {
 // DeleteTag implements meta.Manifests.
 func (db *DB) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag, by event.Actor) error {
 	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
-		var id int64
-		var digest string
-		err := t.get(ctx, `DELETE FROM tags WHERE repo_id = (SELECT id FROM repos WHERE name = $1) AND name = $2 RETURNING repo_id, digest`,
-			args{repo.String(), tag.String()}, &id, &digest)
+		id, err := t.findRepo(ctx, repo)
 		if err != nil {
 			return notFound(err, "tag "+tag.String(), repo)
 		}
-		d, err := oci.ParseDigest(digest)
-		if err == nil {
-			err = t.unwritten(ctx, id, meta.LinkName{Kind: meta.TagLink, Name: tag.String()})
-		}
+		d, err := t.removeTag(ctx, tagChange{repo: id, in: repo, cause: meta.ByDelete, by: by}, tag)
 		if err != nil {
-			return err
+			return notFound(err, "tag "+tag.String(), repo)
 		}
 		return t.record(ctx, event.Event{Action: event.Delete, Kind: event.Tag, Repo: repo, Tag: tag, Digest: d, By: by})
 	})

@@ -212,7 +212,7 @@ func (db *DB) Prune(ctx context.Context, repo oci.Repo, before time.Time, limit 
 			if err != nil {
 				return err
 			}
-			if err := t.removeManifest(ctx, id, l.id, event.Event{Action: event.Collect, Repo: repo, Digest: d}); err != nil {
+			if err := t.removeManifest(ctx, tagChange{repo: id, in: repo, cause: meta.ByUntagged}, l.id, event.Event{Action: event.Collect, Repo: repo, Digest: d}); err != nil {
 				return err
 			}
 			gone = append(gone, d)

@@ -118,15 +118,9 @@ func (t *tx) putManifest(ctx context.Context, p meta.ManifestPut) (meta.Manifest
 	if err != nil {
 		return meta.ManifestResult{}, err
 	}
+	why := tagChange{repo: repo, in: p.Repo, cause: meta.ByPush, by: p.By}
 	for _, tag := range p.Tags {
-		_, err := t.exec(ctx, `INSERT INTO tags (repo_id, name, digest, manifest_id, moved_us, moved_by) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (repo_id, name) DO UPDATE SET digest = excluded.digest, manifest_id = excluded.manifest_id,
-				moved_us = excluded.moved_us, moved_by = excluded.moved_by WHERE tags.manifest_id <> excluded.manifest_id`,
-			repo, tag.String(), p.Digest.String(), id, t.wall(), p.By.Name)
-		if err == nil {
-			err = t.unwritten(ctx, repo, meta.LinkName{Kind: meta.TagLink, Name: tag.String()})
-		}
-		if err != nil {
+		if _, err := t.pointTag(ctx, why, tag, p.Digest, id); err != nil {
 			return meta.ManifestResult{}, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/internal/meta"
+	"berth/internal/oci"
 )
 
 // args are the values of $1, $2 and so on.
@@ -199,6 +200,8 @@ type tx struct {
 	grace time.Duration
 	delay time.Duration
 	worst error // the first fatal error of the transaction
+
+	isImmutable func(oci.Repo, oci.Tag) bool // Options.Immutable
 
 	shadow   *atomic.Bool // see DB
 	outbox   *outbox

@@ -32,16 +32,6 @@ func (t *tx) unwritten(ctx context.Context, repo int64, l meta.LinkName) error {
 	return err
 }
 
-// unwrittenTags notes the tags that point to a manifest.
-func (t *tx) unwrittenTags(ctx context.Context, manifest int64) error {
-	if !t.shadow.Load() {
-		return nil
-	}
-	_, err := t.exec(ctx, sqlUnwritten+`SELECT repo_id, CAST($2 AS SMALLINT), name, 1 FROM tags WHERE manifest_id = $1`+sqlAgain,
-		manifest, int(meta.TagLink))
-	return err
-}
-
 // differences returns queries of the name of each link of repository $1, of kind
 // $2, that is not as the records say.
 func differences() map[meta.LinkKind][]string {

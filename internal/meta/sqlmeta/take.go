@@ -67,35 +67,46 @@ func (db *DB) LinkedRepos(ctx context.Context, after string, limit int) ([]oci.R
 }
 
 // TakeRepo implements meta.Adoption.
-func (db *DB) TakeRepo(ctx context.Context, p meta.RepoTake) error {
-	return db.write(ctx, relaxed, func(ctx context.Context, t *tx) error {
+func (db *DB) TakeRepo(ctx context.Context, p meta.RepoTake) ([]meta.TagMove, error) {
+	var overridden []meta.TagMove
+	err := db.write(ctx, relaxed, func(ctx context.Context, t *tx) error {
+		overridden = nil
 		defer t.quietly()()
 		repo, err := t.ensureRepo(ctx, p.Repo)
 		if err != nil {
 			return err
 		}
-		for _, b := range p.Blobs {
-			if err := t.takeBlob(ctx, repo, b); err != nil {
-				return err
-			}
-		}
-		for _, m := range p.Manifests {
-			if err := t.takeManifest(ctx, repo, p.Repo, m); err != nil {
-				return err
-			}
-		}
-		for _, tag := range p.Tags {
-			if err := t.takeTag(ctx, repo, tag); err != nil {
-				return err
-			}
-		}
-		for _, l := range p.Seen {
-			if err := t.remember(ctx, repo, l, held(l.Kind, false)); err != nil {
-				return err
-			}
-		}
-		return t.takeLosses(ctx, repo, p.Gone)
+		return t.takeRepo(ctx, tagChange{repo: repo, in: p.Repo, cause: meta.ByRegistry2, found: &overridden}, p)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return overridden, nil
+}
+
+func (t *tx) takeRepo(ctx context.Context, why tagChange, p meta.RepoTake) error {
+	repo := why.repo
+	for _, b := range p.Blobs {
+		if err := t.takeBlob(ctx, repo, b); err != nil {
+			return err
+		}
+	}
+	for _, m := range p.Manifests {
+		if err := t.takeManifest(ctx, repo, p.Repo, m); err != nil {
+			return err
+		}
+	}
+	for _, tag := range p.Tags {
+		if err := t.takeTag(ctx, why, tag); err != nil {
+			return err
+		}
+	}
+	for _, l := range p.Seen {
+		if err := t.remember(ctx, repo, l, held(l.Kind, false)); err != nil {
+			return err
+		}
+	}
+	return t.takeLosses(ctx, why, p.Gone)
 }
 
 // quietly keeps links from being noted until the returned function is called:
@@ -204,30 +215,31 @@ func (t *tx) takeManifest(ctx context.Context, repo int64, name oci.Repo, m meta
 	return t.remember(ctx, repo, m.Link, ours)
 }
 
-func (t *tx) takeTag(ctx context.Context, repo int64, tag meta.TakenTag) error {
-	_, err := t.exec(ctx, `INSERT INTO tags (repo_id, name, digest, manifest_id, moved_us, moved_by)
-		SELECT CAST($1 AS BIGINT), CAST($2 AS TEXT), digest, id, CAST($4 AS BIGINT), '' FROM manifests WHERE repo_id = $1 AND digest = $3
-		ON CONFLICT (repo_id, name) DO UPDATE SET digest = excluded.digest, manifest_id = excluded.manifest_id,
-			moved_us = excluded.moved_us, moved_by = excluded.moved_by WHERE tags.manifest_id <> excluded.manifest_id`,
-		repo, tag.Name.String(), tag.Digest.String(), tag.Moved.UnixMicro())
-	if err != nil {
+func (t *tx) takeTag(ctx context.Context, c tagChange, tag meta.TakenTag) error {
+	var manifest int64
+	err := t.get(ctx, `SELECT id FROM manifests WHERE repo_id = $1 AND digest = $2`, args{c.repo, tag.Digest.String()}, &manifest)
+	if err == nil {
+		c.at = tag.Moved.UnixMicro()
+		_, err = t.pointTag(ctx, c, tag.Name, tag.Digest, manifest)
+	}
+	if err != nil && !isNotFound(err) {
 		return err
 	}
-	return t.remember(ctx, repo, tag.Link, ours)
+	return t.remember(ctx, c.repo, tag.Link, ours)
 }
 
 // takeLosses does what it means that links are gone: tags first, then manifests,
 // then what they needed.
-func (t *tx) takeLosses(ctx context.Context, repo int64, gone []meta.Link) error {
+func (t *tx) takeLosses(ctx context.Context, c tagChange, gone []meta.Link) error {
 	for _, kind := range []meta.LinkKind{meta.TagLink, meta.RevisionLink, meta.LayerLink} {
 		for _, l := range gone {
 			if l.Kind != kind {
 				continue
 			}
-			if err := t.takeLoss(ctx, repo, l); err != nil {
+			if err := t.takeLoss(ctx, c, l); err != nil {
 				return err
 			}
-			if err := t.forgetLink(ctx, repo, l.LinkName); err != nil {
+			if err := t.forgetLink(ctx, c.repo, l.LinkName); err != nil {
 				return err
 			}
 		}
@@ -235,11 +247,11 @@ func (t *tx) takeLosses(ctx context.Context, repo int64, gone []meta.Link) error
 	return nil
 }
 
-func (t *tx) takeLoss(ctx context.Context, repo int64, l meta.Link) error {
+func (t *tx) takeLoss(ctx context.Context, c tagChange, l meta.Link) error {
+	repo := c.repo
 	switch l.Kind {
 	case meta.TagLink:
-		_, err := t.exec(ctx, `DELETE FROM tags WHERE repo_id = $1 AND name = $2 AND digest = $3`, repo, l.Name, l.Target.String())
-		return err
+		return t.takeTagLoss(ctx, c, l)
 	case meta.RevisionLink:
 		var id int64
 		err := t.get(ctx, `SELECT id FROM manifests WHERE repo_id = $1 AND digest = $2`, args{repo, l.Name}, &id)
@@ -249,7 +261,11 @@ func (t *tx) takeLoss(ctx context.Context, repo int64, l meta.Link) error {
 		if err != nil {
 			return err
 		}
-		_, err = t.dropManifest(ctx, repo, id, l.Name) // who listens has heard of it from registry:2
+		d, err := oci.ParseDigest(l.Name)
+		if err != nil {
+			return err
+		}
+		_, err = t.dropManifest(ctx, c, id, d) // who listens has heard of it from registry:2
 		return err
 	}
 	var one int
@@ -261,4 +277,20 @@ func (t *tx) takeLoss(ctx context.Context, repo int64, l meta.Link) error {
 		return err
 	}
 	return t.part(ctx, repo, l.Name)
+}
+
+// takeTagLoss removes a tag, unless it has moved since its link was written.
+func (t *tx) takeTagLoss(ctx context.Context, c tagChange, l meta.Link) error {
+	tag, err := oci.ParseTag(l.Name)
+	if err != nil {
+		return err
+	}
+	has, err := t.tag(ctx, c.repo, tag)
+	if isNotFound(err) || err == nil && has != l.Target {
+		return nil
+	}
+	if err == nil {
+		_, err = t.removeTag(ctx, c, tag)
+	}
+	return err
 }

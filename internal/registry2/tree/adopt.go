@@ -164,7 +164,7 @@ func (a *Adopter) forgetLinks(ctx context.Context, repo oci.Repo) error {
 	for i := range list {
 		list[i].Target, list[i].ModTime = oci.Digest{}, time.Unix(0, 0)
 	}
-	if err := a.Records.TakeRepo(ctx, meta.RepoTake{Repo: repo, Seen: list}); err != nil || !a.Shadow {
+	if _, err := a.Records.TakeRepo(ctx, meta.RepoTake{Repo: repo, Seen: list}); err != nil || !a.Shadow {
 		return err
 	}
 	return a.Records.Compare(ctx, repo)
@@ -266,8 +266,13 @@ func (a *Adopter) takeRepo(ctx context.Context, repo oci.Repo) error {
 		a.Log.Info("links were taken away while Berth was not running", "repository", repo.String(), "links", n)
 	}
 	if !k.empty() {
-		if err := a.Records.TakeRepo(ctx, k.take); err != nil {
+		overridden, err := a.Records.TakeRepo(ctx, k.take)
+		if err != nil {
 			return fmt.Errorf("record what registry:2 has of %s: %w", repo, err)
+		}
+		for _, m := range overridden {
+			a.Log.Warn("registry:2 has changed a tag that is immutable here: it does not know the setting tags.immutable",
+				"repository", repo.String(), "tag", m.Tag.String(), "from", m.From.String(), "to", m.To.String())
 		}
 	}
 	if !a.Shadow {

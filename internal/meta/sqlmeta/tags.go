@@ -1,0 +1,172 @@
+package sqlmeta
+
+import (
+	"context"
+	"slices"
+
+	"berth/internal/event"
+	"berth/internal/meta"
+	"berth/internal/oci"
+)
+
+// This file holds all statements that write to the table of tags: whatever makes,
+// moves or removes a tag goes through one of its functions, which note it in the
+// history and leave immutable tags alone.
+
+// A tagChange is in which repository, why and by whom tags are changed.
+type tagChange struct {
+	repo  int64
+	in    oci.Repo // its name
+	cause meta.TagCause
+	by    event.Actor
+	at    int64 // when it happened, in wall-clock microseconds; 0: now
+
+	// found collects the moves of immutable tags by registry:2, which can only be
+	// found, and not refused.
+	found *[]meta.TagMove
+}
+
+// immutable reports whether a tag can neither be moved nor removed.
+func (t *tx) immutable(repo oci.Repo, tag oci.Tag) bool {
+	return t.isImmutable != nil && t.isImmutable(repo, tag)
+}
+
+// allow refuses what changes an immutable tag.
+func (t *tx) allow(c tagChange, tag oci.Tag, from, to oci.Digest) error {
+	if !t.immutable(c.in, tag) {
+		return nil
+	}
+	if c.cause != meta.ByRegistry2 {
+		return &meta.ImmutableTagError{Repo: c.in, Tag: tag}
+	}
+	if c.found != nil {
+		*c.found = append(*c.found, meta.TagMove{Repo: c.in, Tag: tag, From: from, To: to, Cause: c.cause})
+	}
+	return nil
+}
+
+// pointTag points a tag to manifest to, which has that number, and returns what
+// it pointed to before. What changes nothing is not noted.
+func (t *tx) pointTag(ctx context.Context, c tagChange, tag oci.Tag, to oci.Digest, manifest int64) (oci.Digest, error) {
+	from, err := t.tag(ctx, c.repo, tag)
+	switch {
+	case isNotFound(err):
+	case err != nil || from == to:
+		return from, err
+	default:
+		if err := t.allow(c, tag, from, to); err != nil {
+			return from, err
+		}
+	}
+	at := c.at
+	if at == 0 {
+		at = t.wall()
+	}
+	_, err = t.exec(ctx, `INSERT INTO tags (repo_id, name, digest, manifest_id, moved_us, moved_by) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (repo_id, name) DO UPDATE SET digest = excluded.digest, manifest_id = excluded.manifest_id,
+			moved_us = excluded.moved_us, moved_by = excluded.moved_by`,
+		c.repo, tag.String(), to.String(), manifest, at, c.by.Name)
+	if err == nil {
+		err = t.noteTag(ctx, c, tag, from, to)
+	}
+	return from, err
+}
+
+// tag returns what a tag points to, else meta.ErrNotFound.
+func (t *tx) tag(ctx context.Context, repo int64, tag oci.Tag) (oci.Digest, error) {
+	var digest string
+	err := t.get(ctx, `SELECT digest FROM tags WHERE repo_id = $1 AND name = $2`+t.s.dialect.share, args{repo, tag.String()}, &digest)
+	if err != nil {
+		return oci.Digest{}, err
+	}
+	return oci.ParseDigest(digest)
+}
+
+// removeTag removes a tag, else meta.ErrNotFound, and returns what it pointed to.
+func (t *tx) removeTag(ctx context.Context, c tagChange, tag oci.Tag) (oci.Digest, error) {
+	from, err := t.tag(ctx, c.repo, tag)
+	if err == nil {
+		err = t.allow(c, tag, from, oci.Digest{})
+	}
+	if err == nil {
+		_, err = t.exec(ctx, `DELETE FROM tags WHERE repo_id = $1 AND name = $2`, c.repo, tag.String())
+	}
+	if err != nil {
+		return oci.Digest{}, err
+	}
+	return from, t.noteTag(ctx, c, tag, from, oci.Digest{})
+}
+
+// untag removes the tags that point to manifest d, which has that number, and
+// returns them.
+func (t *tx) untag(ctx context.Context, c tagChange, d oci.Digest, manifest int64) ([]oci.Tag, error) {
+	var names []string
+	err := t.each(ctx, `DELETE FROM tags WHERE manifest_id = $1 RETURNING name`, args{manifest}, func(scan func(...any) error) error {
+		var name string
+		err := scan(&name)
+		names = append(names, name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	tags := make([]oci.Tag, len(names))
+	for i, name := range names {
+		if tags[i], err = oci.ParseTag(name); err != nil {
+			return nil, err
+		}
+		if err := t.allow(c, tags[i], d, oci.Digest{}); err != nil {
+			return nil, err
+		}
+		if err := t.noteTag(ctx, c, tags[i], d, oci.Digest{}); err != nil {
+			return nil, err
+		}
+	}
+	return tags, nil
+}
+
+// noteTag writes into the transaction that a tag points to another digest than
+// before, for the history and for registry:2's tree.
+func (t *tx) noteTag(ctx context.Context, c tagChange, tag oci.Tag, from, to oci.Digest) error {
+	if err := t.unwritten(ctx, c.repo, meta.LinkName{Kind: meta.TagLink, Name: tag.String()}); err != nil {
+		return err
+	}
+	return t.noteMove(ctx, c, tag.String(), digestText(from), digestText(to))
+}
+
+// noteRepo writes into the transaction that something was done to a repository
+// as a whole, with all its tags.
+func (t *tx) noteRepo(ctx context.Context, c tagChange) error {
+	return t.noteMove(ctx, c, "", "", "")
+}
+
+func (t *tx) noteMove(ctx context.Context, c tagChange, tag, from, to string) error {
+	at := c.at
+	if at == 0 {
+		at = t.wall()
+	}
+	_, err := t.exec(ctx, `INSERT INTO tag_history (ticks, time_us, repo, tag, was, now, cause, by_name, by_via, by_addr)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		t.ticks(), at, c.in.String(), tag, from, to, string(c.cause), c.by.Name, c.by.Via, c.by.Addr)
+	return err
+}
+
+// keepsImmutable returns an *meta.ImmutableTagError if a repository has an
+// immutable tag, so that it cannot be deleted.
+func (t *tx) keepsImmutable(ctx context.Context, repo int64, name oci.Repo) error {
+	if t.isImmutable == nil {
+		return nil
+	}
+	return t.each(ctx, `SELECT name FROM tags WHERE repo_id = $1`, args{repo}, func(scan func(...any) error) error {
+		var text string
+		if err := scan(&text); err != nil {
+			return err
+		}
+		tag, err := oci.ParseTag(text)
+		if err == nil && t.immutable(name, tag) {
+			err = &meta.ImmutableTagError{Repo: name, Tag: tag}
+		}
+		return err
+	})
+}
