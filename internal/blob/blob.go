@@ -76,6 +76,7 @@ type Store interface {
 // An Object is what List tells of one object.
 type Object struct {
 	Key      Key
+	Begun    Key // under which it was created; an upload or garbage may be recorded so
 	Finished bool
 	Digest   oci.Digest // what a finished object was committed as
 	Size     int64      // bytes

@@ -41,7 +41,7 @@ func (s *Store) list(ctx context.Context, found func(blob.Object) error) error {
 		if key.Check() != nil {
 			return nil
 		}
-		return s.describe(uploadPath(key), blob.Object{Key: key}, found)
+		return s.describe(uploadPath(key), blob.Object{Key: key, Begun: key}, found)
 	})
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (s *Store) listDigest(ctx context.Context, d oci.Digest, found func(blob.Ob
 		if o.id.Check() != nil {
 			return nil
 		}
-		return s.describe(o.path(), blob.Object{Key: o.key(), Finished: true, Digest: d}, found)
+		return s.describe(o.path(), blob.Object{Key: o.key(), Begun: o.id, Finished: true, Digest: d}, found)
 	})
 }
 

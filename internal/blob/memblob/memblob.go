@@ -121,7 +121,7 @@ func (s *Store) snapshot() []blob.Object {
 	defer s.mu.Unlock()
 	var all []blob.Object
 	for key, o := range s.objects {
-		item := blob.Object{Key: key, Size: int64(len(o.b)), ModTime: o.modified}
+		item := blob.Object{Key: key, Begun: key, Size: int64(len(o.b)), ModTime: o.modified}
 		if o.finished {
 			item.Finished, item.Digest, item.Size = true, o.digest, int64(len(o.content))
 		}

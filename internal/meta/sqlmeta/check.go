@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+
+	"berth/internal/meta"
 )
 
 // errBroken says that a database can be read but is not right.
@@ -46,29 +49,14 @@ func checkFile(ctx context.Context, path string, l liveness) error {
 	return checkRules(ctx, q)
 }
 
-// rules are queries that find nothing in a database that is right. The foreign
-// keys of the schema are checked besides.
-func rules() []struct{ wrong, text string } {
-	return []struct{ wrong, text string }{
-		{"a repository is listed without a manifest, or not with one", `SELECT r.name FROM repos r
-			WHERE (r.listed = 1) <> EXISTS (SELECT 1 FROM manifests m WHERE m.repo_id = r.id) LIMIT 1`},
-		{"no repository has the blob", `SELECT b.digest FROM blobs b
-			WHERE NOT EXISTS (SELECT 1 FROM repo_blobs m WHERE m.digest = b.digest) LIMIT 1`},
-		{"a blob that nothing needs is no candidate", `SELECT m.digest FROM repo_blobs m WHERE m.candidate = 0
-			AND NOT EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = m.repo_id AND f.digest = m.digest)
-			AND NOT EXISTS (SELECT 1 FROM links l WHERE l.repo_id = m.repo_id AND l.kind = 1 AND l.name = m.digest AND l.held = 1) LIMIT 1`},
-		{"a blob's key is garbage", `SELECT b.key FROM garbage g JOIN blobs b ON b.key = g.key LIMIT 1`},
-		{"a tag says another digest than its manifest", `SELECT t.name FROM tags t JOIN manifests m ON m.id = t.manifest_id
-			WHERE m.digest <> t.digest OR m.repo_id <> t.repo_id LIMIT 1`},
-	}
-}
-
+// checkRules looks for contradictions; see contradictions. The foreign keys of
+// the schema are checked besides.
 func checkRules(ctx context.Context, q querier) error {
-	for _, rule := range rules() {
-		var culprit string
-		err := q.get(ctx, rule.text, nil, &culprit)
+	for _, rule := range contradictions() {
+		var c meta.Contradiction
+		err := q.get(ctx, rule.text+" LIMIT 1", nil, &c.Repo.ID, &c.Repo.Name, &c.Digest, &c.Name)
 		if err == nil {
-			return fmt.Errorf("%w: %s: %s", errBroken, rule.wrong, culprit)
+			return fmt.Errorf("%w: %s: %s", errBroken, rule.wrong, strings.TrimSpace(strings.Join([]string{c.Repo.Name, c.Digest, c.Name}, " ")))
 		}
 		if !isNotFound(err) {
 			return err

@@ -115,6 +115,9 @@ func (t *tx) putManifest(ctx context.Context, p meta.ManifestPut) (meta.Manifest
 		return meta.ManifestResult{}, err
 	}
 	id, err := t.storeManifest(ctx, repo, p, digests)
+	if err == nil {
+		err = t.noteDangling(ctx, repo, id, dangling)
+	}
 	if err != nil {
 		return meta.ManifestResult{}, err
 	}
@@ -273,6 +276,18 @@ func (t *tx) storeManifest(ctx context.Context, repo int64, p meta.ManifestPut, 
 		_, err = t.exec(ctx, `INSERT INTO manifest_refs (repo_id, digest, manifest_id) VALUES ($1, $2, $3)`, repo, digests[i].String(), id)
 	}
 	return id, err
+}
+
+// noteDangling records which parts of a manifest its repository never had, so
+// that checks do not take them for lost.
+func (t *tx) noteDangling(ctx context.Context, repo, id int64, digests []oci.Digest) error {
+	for _, d := range digests {
+		_, err := t.exec(ctx, `UPDATE manifest_refs SET dangling = 1 WHERE repo_id = $1 AND digest = $2 AND manifest_id = $3 AND dangling = 0`, repo, d.String(), id)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // list does what a new manifest means for its repository.

@@ -188,8 +188,8 @@ func checkpoint(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
-// checkPages checks the file's structure and the foreign keys.
-func checkPages(ctx context.Context, q querier) error {
+// checkStructure checks the file's structure.
+func checkStructure(ctx context.Context, q querier) error {
 	var found []string
 	err := q.each(ctx, "PRAGMA integrity_check(3)", nil, func(scan func(...any) error) error {
 		var s string
@@ -205,10 +205,18 @@ func checkPages(ctx context.Context, q querier) error {
 	if len(found) > 0 {
 		return fmt.Errorf("%w: %s", errBroken, strings.Join(found, "; "))
 	}
+	return nil
+}
+
+// checkPages checks the file's structure and the foreign keys.
+func checkPages(ctx context.Context, q querier) error {
+	if err := checkStructure(ctx, q); err != nil {
+		return err
+	}
 	var table, parent string
 	var row sql.NullInt64
 	var key int
-	err = q.get(ctx, "PRAGMA foreign_key_check", nil, &table, &row, &parent, &key)
+	err := q.get(ctx, "PRAGMA foreign_key_check", nil, &table, &row, &parent, &key)
 	if err == nil {
 		return fmt.Errorf("%w: a row of %s names one of %s that is not there", errBroken, table, parent)
 	}

@@ -1,0 +1,182 @@
+package sqlmeta
+
+import (
+	"context"
+
+	"berth/internal/blob"
+	"berth/internal/meta"
+	"berth/internal/oci"
+)
+
+var (
+	_ meta.Audit          = (*DB)(nil)
+	_ meta.Contradictions = (*DB)(nil)
+)
+
+// AuditBlobs implements meta.Audit.
+func (db *DB) AuditBlobs(ctx context.Context, after string, limit int) ([]meta.AuditBlob, error) {
+	var list []meta.AuditBlob
+	err := db.reader.each(ctx, `SELECT digest, key, size, damaged FROM blobs WHERE digest > $1 ORDER BY digest LIMIT $2`, args{after, limit},
+		func(scan func(...any) error) error {
+			var b meta.AuditBlob
+			err := scan(&b.Digest, &b.Key, &b.Size, &b.Damaged)
+			list = append(list, b)
+			return err
+		})
+	return list, err
+}
+
+// FindAuditBlob implements meta.Audit.
+func (db *DB) FindAuditBlob(ctx context.Context, digest string) (meta.AuditBlob, error) {
+	b := meta.AuditBlob{Digest: digest}
+	err := db.reader.get(ctx, `SELECT key, size, damaged FROM blobs WHERE digest = $1`, args{digest}, &b.Key, &b.Size, &b.Damaged)
+	return b, err
+}
+
+// AuditHolders implements meta.Audit.
+func (db *DB) AuditHolders(ctx context.Context, digest string, limit int) ([]meta.AuditRepo, error) {
+	var list []meta.AuditRepo
+	err := db.reader.each(ctx, `SELECT r.id, r.name FROM repo_blobs m JOIN repos r ON r.id = m.repo_id WHERE m.digest = $1 LIMIT $2`,
+		args{digest, limit}, func(scan func(...any) error) error {
+			var r meta.AuditRepo
+			err := scan(&r.ID, &r.Name)
+			list = append(list, r)
+			return err
+		})
+	return list, err
+}
+
+// scanAuditManifest reads id, repository's number and name, digest, type, size,
+// subject and body.
+func scanAuditManifest(scan func(...any) error) (m meta.AuditManifest, err error) {
+	err = scan(&m.ID, &m.Repo.ID, &m.Repo.Name, &m.Digest, &m.MediaType, &m.Size, &m.Subject, &m.Body)
+	return m, err
+}
+
+const sqlAuditManifest = `SELECT m.id, m.repo_id, COALESCE(r.name, ''), m.digest, m.media_type, m.size, m.subject, m.body
+	FROM manifests m LEFT JOIN repos r ON r.id = m.repo_id `
+
+// AuditManifests implements meta.Audit.
+func (db *DB) AuditManifests(ctx context.Context, after int64, limit int) ([]meta.AuditManifest, error) {
+	var list []meta.AuditManifest
+	err := db.reader.each(ctx, sqlAuditManifest+`WHERE m.id > $1 ORDER BY m.id LIMIT $2`, args{after, limit}, func(scan func(...any) error) error {
+		m, err := scanAuditManifest(scan)
+		list = append(list, m)
+		return err
+	})
+	return list, err
+}
+
+// FindAuditManifest implements meta.Audit. What is recorded of its parts is read
+// between two readings of the manifest that must agree: each is of one moment.
+func (db *DB) FindAuditManifest(ctx context.Context, id int64) (meta.AuditManifest, []string, error) {
+	for {
+		before, err := db.auditManifest(ctx, id)
+		if err != nil {
+			return before, nil, err
+		}
+		var refs []string
+		err = db.reader.each(ctx, `SELECT digest FROM manifest_refs WHERE manifest_id = $1 AND repo_id = $2 ORDER BY digest`, args{id, before.Repo.ID},
+			func(scan func(...any) error) error {
+				var d string
+				err := scan(&d)
+				refs = append(refs, d)
+				return err
+			})
+		if err != nil {
+			return before, nil, err
+		}
+		after, err := db.auditManifest(ctx, id)
+		if err != nil {
+			return before, nil, err
+		}
+		if before.Repo == after.Repo && string(before.Body) == string(after.Body) && before.MediaType == after.MediaType {
+			return after, refs, ctx.Err()
+		}
+	}
+}
+
+func (db *DB) auditManifest(ctx context.Context, id int64) (m meta.AuditManifest, err error) {
+	err = db.reader.get(ctx, sqlAuditManifest+`WHERE m.id = $1`, args{id},
+		&m.ID, &m.Repo.ID, &m.Repo.Name, &m.Digest, &m.MediaType, &m.Size, &m.Subject, &m.Body)
+	return m, err
+}
+
+// AuditUploads implements meta.Audit.
+func (db *DB) AuditUploads(ctx context.Context, after meta.UploadID, limit int) ([]meta.AuditUpload, error) {
+	var list []meta.AuditUpload
+	err := db.reader.each(ctx, `SELECT u.id, u.repo_id, COALESCE(r.name, ''), u.key, u.size, u.version FROM uploads u LEFT JOIN repos r ON r.id = u.repo_id
+		WHERE u.id > $1 ORDER BY u.id LIMIT $2`, args{string(after), limit}, func(scan func(...any) error) error {
+		var u meta.AuditUpload
+		err := scan(&u.ID, &u.Repo.ID, &u.Repo.Name, &u.Key, &u.Size, &u.Version)
+		list = append(list, u)
+		return err
+	})
+	return list, err
+}
+
+// KeyUse implements meta.Contradictions.
+func (db *DB) KeyUse(ctx context.Context, key blob.Key) (meta.KeyUse, error) {
+	var blobs, uploads, garbage bool
+	err := db.reader.get(ctx, `SELECT EXISTS (SELECT 1 FROM blobs WHERE key = $1), EXISTS (SELECT 1 FROM uploads WHERE key = $1),
+		EXISTS (SELECT 1 FROM garbage WHERE key = $1)`, args{string(key)}, &blobs, &uploads, &garbage)
+	switch {
+	case blobs:
+		return meta.KeyOfBlob, err
+	case uploads:
+		return meta.KeyOfUpload, err
+	case garbage:
+		return meta.KeyOfGarbage, err
+	}
+	return meta.KeyUnknown, err
+}
+
+// Totals implements meta.Contradictions.
+func (db *DB) Totals(ctx context.Context) (meta.Totals, error) {
+	var t meta.Totals
+	err := db.reader.get(ctx, `SELECT (SELECT count(*) FROM blobs), (SELECT COALESCE(sum(size), 0) FROM blobs), (SELECT count(*) FROM manifests),
+		(SELECT count(*) FROM uploads), (SELECT count(*) FROM blobs WHERE damaged = 1)`, nil, &t.Blobs, &t.Bytes, &t.Manifests, &t.Uploads, &t.Damaged)
+	return t, err
+}
+
+// AuditRepoID implements meta.Contradictions.
+func (db *DB) AuditRepoID(ctx context.Context, repo oci.Repo) (int64, error) {
+	var id int64
+	err := db.reader.get(ctx, `SELECT id FROM repos WHERE name = $1`, args{repo.String()}, &id)
+	return id, err
+}
+
+// CheckPages implements meta.Contradictions.
+func (db *DB) CheckPages(ctx context.Context) error {
+	return db.patiently(ctx, func(q querier) error { return checkStructure(ctx, q) })
+}
+
+// Contradictions implements meta.Contradictions.
+func (db *DB) Contradictions(ctx context.Context, found func(meta.Contradiction) error) error {
+	return db.patiently(ctx, func(q querier) error {
+		for _, f := range faults() {
+			err := q.each(ctx, f.text, nil, func(scan func(...any) error) error {
+				c := meta.Contradiction{Fault: f.fault}
+				if err := scan(&c.Repo.ID, &c.Repo.Name, &c.Digest, &c.Name); err != nil {
+					return err
+				}
+				return found(c)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// patiently runs queries that take long, on a connection of their own.
+func (db *DB) patiently(_ context.Context, run func(querier) error) error {
+	pool, err := openSQLite(db.path, live, readerPragmas(), db.opts.wrap)
+	if err != nil {
+		return err
+	}
+	q := &reader{pool: pool, dialect: sqliteDialect(), patient: true}
+	defer q.close()
+	return run(q)
+}
