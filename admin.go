@@ -26,6 +26,7 @@ func (s *Server) actions() map[string]action {
 		"collect":          s.collect,
 		"endpoints":        s.listEndpoints,
 		"events":           s.listEvents,
+		"fsck":             s.check,
 		"replay":           s.replay,
 		"export-registry2": s.exportRegistry2,
 	}

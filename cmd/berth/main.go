@@ -93,6 +93,7 @@ func newRootCommand() *cobra.Command {
 		newConfigCommand(),
 		newAccessCommand(),
 		newEventsCommand(),
+		newFsckCommand(),
 	)
 	return root
 }

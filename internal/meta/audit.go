@@ -72,9 +72,21 @@ type Audit interface {
 	// FindAuditBlob returns the blob as it is now, else ErrNotFound.
 	FindAuditBlob(ctx context.Context, digest string) (AuditBlob, error)
 
+	// IsMember reports whether the repository has the blob.
+	IsMember(ctx context.Context, repo int64, digest string) (bool, error)
+
 	// AuditHolders returns at most limit repositories that have the blob.
 	AuditHolders(ctx context.Context, digest string, limit int) ([]AuditRepo, error)
 
+	// AuditUploads lists uploads by their identifiers.
+	AuditUploads(ctx context.Context, after UploadID, limit int) ([]AuditUpload, error)
+
+	// FindAuditUpload returns the upload as it is now, else ErrNotFound.
+	FindAuditUpload(ctx context.Context, id UploadID) (AuditUpload, error)
+}
+
+// AuditManifests is the part of Audit that is about manifests.
+type AuditManifests interface {
 	// AuditManifests lists manifests by number.
 	AuditManifests(ctx context.Context, after int64, limit int) ([]AuditManifest, error)
 
@@ -82,8 +94,8 @@ type Audit interface {
 	// what it needs, as of one moment; else ErrNotFound.
 	FindAuditManifest(ctx context.Context, id int64) (AuditManifest, []string, error)
 
-	// AuditUploads lists uploads by their identifiers.
-	AuditUploads(ctx context.Context, after UploadID, limit int) ([]AuditUpload, error)
+	// FindAuditManifestOf returns the manifest of a repository, else ErrNotFound.
+	FindAuditManifestOf(ctx context.Context, repo int64, digest string) (AuditManifest, error)
 }
 
 // A Fault is a way in which records contradict each other.

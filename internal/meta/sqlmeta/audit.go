@@ -10,6 +10,7 @@ import (
 
 var (
 	_ meta.Audit          = (*DB)(nil)
+	_ meta.AuditManifests = (*DB)(nil)
 	_ meta.Contradictions = (*DB)(nil)
 )
 
@@ -31,6 +32,13 @@ func (db *DB) FindAuditBlob(ctx context.Context, digest string) (meta.AuditBlob,
 	b := meta.AuditBlob{Digest: digest}
 	err := db.reader.get(ctx, `SELECT key, size, damaged FROM blobs WHERE digest = $1`, args{digest}, &b.Key, &b.Size, &b.Damaged)
 	return b, err
+}
+
+// IsMember implements meta.Audit.
+func (db *DB) IsMember(ctx context.Context, repo int64, digest string) (bool, error) {
+	var is bool
+	err := db.reader.get(ctx, `SELECT EXISTS (SELECT 1 FROM repo_blobs WHERE repo_id = $1 AND digest = $2)`, args{repo, digest}, &is)
+	return is, err
 }
 
 // AuditHolders implements meta.Audit.
@@ -56,7 +64,7 @@ func scanAuditManifest(scan func(...any) error) (m meta.AuditManifest, err error
 const sqlAuditManifest = `SELECT m.id, m.repo_id, COALESCE(r.name, ''), m.digest, m.media_type, m.size, m.subject, m.body
 	FROM manifests m LEFT JOIN repos r ON r.id = m.repo_id `
 
-// AuditManifests implements meta.Audit.
+// AuditManifests implements meta.AuditManifests.
 func (db *DB) AuditManifests(ctx context.Context, after int64, limit int) ([]meta.AuditManifest, error) {
 	var list []meta.AuditManifest
 	err := db.reader.each(ctx, sqlAuditManifest+`WHERE m.id > $1 ORDER BY m.id LIMIT $2`, args{after, limit}, func(scan func(...any) error) error {
@@ -67,7 +75,7 @@ func (db *DB) AuditManifests(ctx context.Context, after int64, limit int) ([]met
 	return list, err
 }
 
-// FindAuditManifest implements meta.Audit. What is recorded of its parts is read
+// FindAuditManifest implements meta.AuditManifests. What is recorded of its parts is read
 // between two readings of the manifest that must agree: each is of one moment.
 func (db *DB) FindAuditManifest(ctx context.Context, id int64) (meta.AuditManifest, []string, error) {
 	for {
@@ -100,6 +108,20 @@ func (db *DB) auditManifest(ctx context.Context, id int64) (m meta.AuditManifest
 	err = db.reader.get(ctx, sqlAuditManifest+`WHERE m.id = $1`, args{id},
 		&m.ID, &m.Repo.ID, &m.Repo.Name, &m.Digest, &m.MediaType, &m.Size, &m.Subject, &m.Body)
 	return m, err
+}
+
+// FindAuditManifestOf implements meta.AuditManifests.
+func (db *DB) FindAuditManifestOf(ctx context.Context, repo int64, digest string) (m meta.AuditManifest, err error) {
+	err = db.reader.get(ctx, sqlAuditManifest+`WHERE m.repo_id = $1 AND m.digest = $2`, args{repo, digest},
+		&m.ID, &m.Repo.ID, &m.Repo.Name, &m.Digest, &m.MediaType, &m.Size, &m.Subject, &m.Body)
+	return m, err
+}
+
+// FindAuditUpload implements meta.Audit.
+func (db *DB) FindAuditUpload(ctx context.Context, id meta.UploadID) (u meta.AuditUpload, err error) {
+	err = db.reader.get(ctx, `SELECT u.id, u.repo_id, COALESCE(r.name, ''), u.key, u.size, u.version FROM uploads u LEFT JOIN repos r ON r.id = u.repo_id
+		WHERE u.id = $1`, args{string(id)}, &u.ID, &u.Repo.ID, &u.Repo.Name, &u.Key, &u.Size, &u.Version)
+	return u, err
 }
 
 // AuditUploads implements meta.Audit.

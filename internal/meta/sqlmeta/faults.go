@@ -62,6 +62,6 @@ func faults() []faultQuery {
 		faultQuery{meta.FaultNoSubject, "", `SELECT m.repo_id, COALESCE(r.name, ''), m.subject, m.digest FROM manifests m LEFT JOIN repos r ON r.id = m.repo_id
 			WHERE m.subject <> '' AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repo_id = m.repo_id AND s.digest = m.subject)`},
 		faultQuery{meta.FaultManifestSize, "", `SELECT m.repo_id, COALESCE(r.name, ''), m.digest, '' FROM manifests m LEFT JOIN repos r ON r.id = m.repo_id
-			WHERE m.size <> length(CAST(m.body AS BLOB))`},
+			WHERE m.size <> length(m.body)`},
 	)
 }

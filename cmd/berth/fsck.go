@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"berth/internal/fsck"
+	"berth/internal/oci"
+)
+
+// exitFindings is the exit code of a check that found something wrong.
+const exitFindings = exitError(1)
+
+func newFsckCommand() *cobra.Command {
+	f := fsckCommand{}
+	cmd := &cobra.Command{
+		Use:   "fsck [repository…]",
+		Short: "Check that what is recorded and what is stored agree",
+		Long: "fsck compares the database with the files, in either direction, and says what is wrong,\n" +
+			"what that means and what to do. A server that runs does it itself and goes on serving.\n" +
+			"It changes nothing unless it is told to. With repositories it checks what these have.\n\n" +
+			"Exit code: 0 nothing is wrong, 1 something is, 2 called wrongly.",
+		Example: "  berth fsck\n  berth fsck --read-data\n  berth fsck --read-data=5 team/app",
+	}
+	configured := addConfigFlags(cmd, "data")
+	cmd.Flags().StringVar(&f.readData, "read-data", "0", "read so many `percent` of the blobs whole and compare their digests")
+	cmd.Flags().Lookup("read-data").NoOptDefVal = "100"
+	cmd.Flags().BoolVar(&f.json, "json", false, "write a line of JSON for each finding, and one for the sum")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		f.out = cmd.OutOrStdout()
+		parameters, err := f.parameters(args)
+		if err != nil {
+			return err
+		}
+		return withAdmin(cmd, configured, func(ctx context.Context, c *adminClient) error { return f.run(ctx, c, parameters) })
+	}
+	return cmd
+}
+
+// A fsckCommand is one run of the command.
+type fsckCommand struct {
+	readData string
+	json     bool
+
+	out io.Writer
+	sum *fsck.Summary
+}
+
+func (f *fsckCommand) parameters(repos []string) (url.Values, error) {
+	percent, err := strconv.Atoi(strings.TrimSuffix(f.readData, "%"))
+	if err != nil || percent < 0 || percent > 100 {
+		return nil, usageError{fmt.Errorf("--read-data: %q is no number from 0 to 100", f.readData)}
+	}
+	p := url.Values{"read_data": {strconv.Itoa(percent)}}
+	for _, name := range repos {
+		if _, err := oci.ParseRepo(name); err != nil {
+			return nil, usageError{err}
+		}
+		p.Add("repo", name)
+	}
+	return p, nil
+}
+
+func (f *fsckCommand) run(ctx context.Context, c *adminClient, parameters url.Values) error {
+	if err := c.act(ctx, "fsck?"+parameters.Encode(), f.tell); err != nil {
+		return err
+	}
+	if f.sum.Problems > 0 {
+		return exitFindings
+	}
+	return nil
+}
+
+// tell prints a finding, or the sum.
+func (f *fsckCommand) tell(line json.RawMessage) error {
+	var l struct {
+		Finding *fsck.Finding
+		Sum     *fsck.Summary
+	}
+	if err := json.Unmarshal(line, &l); err != nil {
+		return err
+	}
+	if l.Sum != nil {
+		f.sum = l.Sum
+	}
+	if f.json {
+		_, err := fmt.Fprintf(f.out, "%s\n", line)
+		return err
+	}
+	if l.Sum != nil {
+		return f.summary(*l.Sum)
+	}
+	return f.finding(*l.Finding)
+}
+
+// finding prints one finding: what it is about, what it means, what to do.
+func (f *fsckCommand) finding(x fsck.Finding) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n", x.Kind, about(x))
+	fmt.Fprintf(&b, "    %s", x.Means)
+	if x.Detail != "" {
+		fmt.Fprintf(&b, " (%s)", x.Detail)
+	}
+	b.WriteByte('\n')
+	if len(x.Holders) > 0 {
+		fmt.Fprintf(&b, "    repositories that have it: %s\n", strings.Join(x.Holders, ", "))
+	}
+	switch {
+	case x.Repaired != "":
+		fmt.Fprintf(&b, "    repaired: %s\n", x.Repaired)
+	case x.Do != "":
+		fmt.Fprintf(&b, "    what to do: %s\n", x.Do)
+	}
+	_, err := io.WriteString(f.out, b.String())
+	return err
+}
+
+// about says what a finding is about, in a line.
+func about(x fsck.Finding) string {
+	var parts []string
+	name := x.Repository
+	if x.Tag != "" {
+		name += ":" + x.Tag
+	}
+	for _, s := range []string{name, x.Digest, string(x.Key)} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	if x.Size > 0 {
+		parts = append(parts, humanSize(x.Size))
+	}
+	if x.Age != "" {
+		parts = append(parts, x.Age+" old")
+	}
+	return strings.Join(parts, " ")
+}
+
+func (f *fsckCommand) summary(s fsck.Summary) error {
+	fmt.Fprintf(f.out, "checked %s, %s, %s and %s\n", counted(int(s.Manifests), "manifest"), counted(int(s.Blobs), "blob"),
+		counted(int(s.Objects), "file"), counted(int(s.Uploads), "upload"))
+	if s.Read > 0 {
+		fmt.Fprintf(f.out, "read %s of %s\n", humanSize(s.ReadBytes), counted(int(s.Read), "blob"))
+	} else {
+		fmt.Fprintln(f.out, "compared the sizes of blobs, not their bytes: --read-data does that")
+	}
+	if s.Infos > 0 {
+		fmt.Fprintf(f.out, "%s worth knowing\n", counted(int(s.Infos), "thing"))
+	}
+	switch {
+	case s.Problems == 0:
+		fmt.Fprintln(f.out, "nothing is wrong")
+	default:
+		fmt.Fprintf(f.out, "%s found\n", counted(int(s.Problems), "problem"))
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package fsck_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"berth/internal/blob"
+	"berth/internal/fsck"
+	"berth/internal/oci"
+)
+
+// A damage is done to an image, of which blob 1 is damaged where it is about a
+// blob.
+type damage struct {
+	name  string
+	do    func(e *env, i image) error
+	want  string // the kinds that a check finds
+	bytes bool   // found only by reading all bytes
+}
+
+func (e *env) instead(i image, put func(file string) error) error {
+	file := e.file(i.blobs[1].Digest)
+	return errors.Join(os.Remove(file), put(file))
+}
+
+func ofFiles() []damage {
+	return []damage{
+		{name: "flipped", bytes: true, want: "blob-bytes", do: func(e *env, i image) error {
+			f, err := os.OpenFile(e.file(i.blobs[1].Digest), os.O_RDWR, 0)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, err = f.WriteAt([]byte{0xff}, 7000)
+			return err
+		}},
+		{name: "swapped with another of its size", bytes: true, want: "blob-bytes", do: func(e *env, i image) error {
+			text := []byte(i.contents[1])
+			text[0]++
+			return e.instead(i, func(file string) error { return os.WriteFile(file, text, 0o600) })
+		}},
+		{name: "truncated", want: "blob-size", do: func(e *env, i image) error { return os.Truncate(e.file(i.blobs[1].Digest), 100) }},
+		{name: "emptied", want: "blob-size", do: func(e *env, i image) error { return os.Truncate(e.file(i.blobs[1].Digest), 0) }},
+		{name: "grown", want: "blob-size", do: func(e *env, i image) error { return os.Truncate(e.file(i.blobs[1].Digest), 1<<20) }},
+		{name: "missing", want: "blob-missing", do: func(e *env, i image) error { return os.Remove(e.file(i.blobs[1].Digest)) }},
+		{name: "its folder missing", want: "blob-missing", do: func(e *env, i image) error { return os.RemoveAll(filepath.Dir(e.file(i.blobs[1].Digest))) }},
+		{name: "a symbolic link", want: "blob-not-a-file", do: func(e *env, i image) error {
+			outside := filepath.Join(e.t.TempDir(), "outside")
+			if err := os.WriteFile(outside, []byte(i.contents[1]), 0o600); err != nil {
+				return err
+			}
+			return e.instead(i, func(file string) error { return os.Symlink(outside, file) })
+		}},
+		{name: "a directory", want: "blob-not-a-file", do: func(e *env, i image) error {
+			return e.instead(i, func(file string) error { return os.Mkdir(file, 0o700) })
+		}},
+		{name: "marked though it is good", want: "blob-good", do: func(e *env, i image) error {
+			b, err := e.db.FindContent(e.t.Context(), i.blobs[1].Digest)
+			if err != nil {
+				return err
+			}
+			return e.db.MarkDamaged(e.t.Context(), b.Digest, b.Key)
+		}},
+		{name: "an object without a record", want: "object-unknown", do: func(e *env, _ image) error { e.orphan("nobody knows this"); return nil }},
+		{name: "another object of a recorded digest", want: "object-unknown", do: func(e *env, i image) error { e.orphan(i.contents[1]); return nil }},
+		{name: "a file of an upload without a record", want: "upload-unknown", do: func(e *env, _ image) error {
+			w, err := e.blobs.Create(e.t.Context(), blob.NewKey())
+			if err != nil {
+				return err
+			}
+			_, err = w.Write([]byte("half"))
+			return errors.Join(err, w.Close())
+		}},
+	}
+}
+
+func ofRecords() []damage {
+	change := func(text string, args ...func(image) any) func(*env, image) error {
+		return func(e *env, i image) error {
+			var values []any
+			for _, a := range args {
+				values = append(values, a(i))
+			}
+			e.sql(text, values...)
+			return nil
+		}
+	}
+	manifest := func(i image) any { return i.manifest.String() }
+	layer := func(i image) any { return i.blobs[1].Digest.String() }
+	return []damage{
+		{name: "a flipped manifest", want: "manifest-bytes", do: change(`UPDATE manifests SET body = CAST(replace(body, 'schemaVersion', 'schemaversion') AS BLOB) WHERE digest = ?`, manifest)},
+		{name: "an empty manifest", want: "manifest-size manifest-bytes", do: change(`UPDATE manifests SET body = x'' WHERE digest = ?`, manifest)},
+		{name: "a manifest's size", want: "manifest-size", do: change(`UPDATE manifests SET size = 7 WHERE digest = ?`, manifest)},
+		{name: "a deleted need", want: "member-forgotten manifest-references", do: func(e *env, i image) error {
+			e.sql(`UPDATE repo_blobs SET candidate = 0 WHERE digest = ?`, layer(i))
+			e.sql(`DELETE FROM manifest_refs WHERE digest = ?`, layer(i))
+			return nil
+		}},
+		{name: "a need too many", want: "part-lost manifest-references", do: func(e *env, i image) error {
+			e.sql(`INSERT INTO manifest_refs (repo_id, digest, manifest_id) SELECT repo_id, 'sha256:' || hex(zeroblob(32)), id FROM manifests WHERE digest = ?`, manifest(i))
+			return nil
+		}},
+		{name: "a deleted membership", want: "blob-unheld part-lost", do: change(`DELETE FROM repo_blobs WHERE digest = ?`, layer)},
+		{name: "a deleted blob row", want: "member-unknown object-unknown", do: change(`DELETE FROM blobs WHERE digest = ?`, layer)},
+		{name: "a deleted blob row and membership", want: "part-lost object-unknown", do: func(e *env, i image) error {
+			e.sql(`DELETE FROM repo_blobs WHERE digest = ?`, layer(i))
+			e.sql(`DELETE FROM blobs WHERE digest = ?`, layer(i))
+			return nil
+		}},
+		{name: "another size in the record", want: "blob-size", do: change(`UPDATE blobs SET size = size + 1 WHERE digest = ?`, layer)},
+		{name: "a key that is none", want: "blob-missing object-unknown", do: change(`UPDATE blobs SET key = 'sha256/' || substr(digest, 8) || '/' || lower(hex(zeroblob(16))) WHERE digest = ?`, layer)},
+		{name: "a needed key among the garbage", want: "key-garbage", do: change(`INSERT INTO garbage (key, due) SELECT key, 0 FROM blobs WHERE digest = ?`, layer)},
+		{name: "a deleted manifest", want: "repository-listed tag-broken row-orphaned row-orphaned row-orphaned", do: change(`DELETE FROM manifests WHERE digest = ?`, manifest)},
+		{name: "a tag that is wrong about its digest", want: "tag-broken", do: change(`UPDATE tags SET digest = ?`, layer)},
+		{name: "a repository not listed", want: "repository-listed", do: change(`UPDATE repos SET listed = 0`)},
+		{name: "a forgotten membership", want: "member-forgotten", do: func(e *env, i image) error {
+			d := e.push(i.repo, "nothing needs this")
+			e.sql(`UPDATE repo_blobs SET candidate = 0 WHERE digest = ?`, d.Digest.String())
+			return nil
+		}},
+		{name: "an upload without its bytes", want: "upload-lost", do: func(e *env, i image) error {
+			e.sql(`INSERT INTO uploads (id, repo_id, owner, key, size, algorithm, hash, state, version, started_us, saved)
+				SELECT 'gone', id, '', ?, 100, 'sha256', x'', x'', 1, 0, 0 FROM repos LIMIT 1`, string(blob.NewKey()))
+			return nil
+		}},
+	}
+}
+
+// TestFound holds that each kind of damage is found, with what to do about it,
+// and nothing else.
+func TestFound(t *testing.T) {
+	for _, d := range append(ofFiles(), ofRecords()...) {
+		t.Run(d.name, func(t *testing.T) {
+			e := newEnv(t)
+			i := e.image("team/app")
+			e.clean("before")
+			if err := d.do(e, i); err != nil {
+				t.Fatal(err)
+			}
+			if got := kinds(e.check(fsck.Options{})); d.bytes && got != "" {
+				t.Errorf("found %q without reading", got)
+			}
+			found, sum := e.checkAll(fsck.Options{ReadData: 100})
+			if got := kinds(found); got != d.want {
+				t.Errorf("found %q, want %q", got, d.want)
+			}
+			if sum.Problems != int64(len(found)) || sum.Repaired != 0 {
+				t.Errorf("summed up as %+v", sum)
+			}
+			for _, f := range found {
+				if f.Means == "" || f.Do == "" {
+					t.Errorf("%s is not explained: %+v", f.Kind, f)
+				}
+			}
+		})
+	}
+}
+
+// TestInfos holds that what is allowed is told and is no problem.
+func TestInfos(t *testing.T) {
+	e := newEnv(t)
+	i := e.image("team/app")
+	elsewhere := i.blobs[2]
+	elsewhere.Digest = oci.SHA256.FromBytes([]byte("elsewhere"))
+	e.put(i.repo, "sparse", body(i.manifest.String(), i.blobs[0], elsewhere))
+	e.put(i.repo, "alone", body(elsewhere.Digest.String(), i.blobs[0]))
+	found, sum := e.checkAll(fsck.Options{ReadData: 100})
+	if got, want := kinds(found), "part-absent subject-absent"; got != want || sum.Problems != 0 || sum.Infos != 2 {
+		t.Errorf("found %q %+v, want %q", got, sum, want)
+	}
+}
