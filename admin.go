@@ -24,6 +24,7 @@ func (s *Server) actions() map[string]action {
 	return map[string]action{
 		"adopt":            s.adoptNow,
 		"collect":          s.collect,
+		"df":               s.df,
 		"endpoints":        s.listEndpoints,
 		"events":           s.listEvents,
 		"fsck":             s.check,

@@ -83,6 +83,7 @@ func newRootCommand() *cobra.Command {
 		newServeCommand(),
 		newLsCommand(),
 		newRmCommand(),
+		newDfCommand(),
 		newAdoptCommand(),
 		newImportCommand(),
 		newExportCommand(),

@@ -20,6 +20,10 @@ type Usage interface {
 	// repository.
 	RepoUsage(ctx context.Context, repo oci.Repo) (RepoUsage, error)
 
+	// RepoCounts tells of repo how many tags and manifests it has and how large
+	// these are, and leaves the rest of it zero. ErrNotFound as RepoUsage.
+	RepoCounts(ctx context.Context, repo oci.Repo) (RepoUsage, error)
+
 	// BlobUsages lists at most limit blobs behind after, by digest.
 	BlobUsages(ctx context.Context, after string, limit int) ([]BlobUsage, error)
 

@@ -241,6 +241,10 @@ func (s *Store) Free(context.Context) (free, total int64, err error) {
 	return max(free-s.reserve, 0), total, nil
 }
 
+// Space returns how many bytes of the file system are free, the reserve among
+// them, and its size.
+func (s *Store) Space() (free, total int64, err error) { return s.d.space() }
+
 // checkSpace returns an error that wraps blob.ErrNoSpace when less than the
 // reserve is free. A file system that doesn't say how large it is passes.
 func (s *Store) checkSpace() error {

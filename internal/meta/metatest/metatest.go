@@ -49,6 +49,7 @@ type DB interface {
 	meta.Adoption
 	meta.Shadow
 	meta.Finish
+	meta.Usage
 
 	// SaveClock makes the ticks so far survive the end of the process.
 	SaveClock(ctx context.Context) error
@@ -77,6 +78,7 @@ func Run(t *testing.T, open Opener) {
 		{"Lists", listTests()},
 		{"Garbage", garbageTests()},
 		{"Prune", pruneTests()},
+		{"Usage", usageTests()},
 		{"Events", eventTests()},
 		{"Take", takeTests()},
 		{"Shadow", shadowTests()},

@@ -22,15 +22,29 @@ func (db *DB) Occupied(ctx context.Context, after string, limit int) ([]oci.Repo
 // can be given up between two, and that the log of the database can be folded in.
 const usagePage = 10_000
 
-// RepoUsage implements meta.Usage.
-func (db *DB) RepoUsage(ctx context.Context, repo oci.Repo) (u meta.RepoUsage, err error) {
+// RepoCounts implements meta.Usage.
+func (db *DB) RepoCounts(ctx context.Context, repo oci.Repo) (meta.RepoUsage, error) {
+	u, _, err := db.counts(ctx, repo)
+	return u, err
+}
+
+// counts returns what RepoCounts does, and the number of the repository.
+func (db *DB) counts(ctx context.Context, repo oci.Repo) (u meta.RepoUsage, id int64, err error) {
 	u.Repo = repo
-	var id int64
 	if err := db.reader.get(ctx, `SELECT id FROM repos WHERE name = $1`, args{repo.String()}, &id); err != nil {
-		return u, notFound(err, "usage", repo)
+		return u, 0, notFound(err, "usage", repo)
 	}
 	err = db.reader.get(ctx, `SELECT (SELECT count(*) FROM tags WHERE repo_id = $1), count(*), coalesce(sum(size), 0)
 		FROM manifests WHERE repo_id = $1`, args{id}, &u.Tags, &u.Manifests, &u.ManifestBytes)
+	if err != nil {
+		return u, 0, fmt.Errorf("count what %s has: %w", repo, err)
+	}
+	return u, id, nil
+}
+
+// RepoUsage implements meta.Usage.
+func (db *DB) RepoUsage(ctx context.Context, repo oci.Repo) (meta.RepoUsage, error) {
+	u, id, err := db.counts(ctx, repo)
 	for after, more := "", true; more && err == nil; {
 		after, more, err = db.addBlobs(ctx, &u, id, after)
 	}
