@@ -44,7 +44,7 @@ type registry struct {
 func start(t *testing.T, dir string, env ...string) *registry {
 	t.Helper()
 	env = append([]string{
-		"BERTH_GC_EVERY=1s", "BERTH_GC_GRACE=1s", "BERTH_GC_DELAY=0s", "BERTH_STORAGE_RESERVE=1MiB",
+		"BERTH_GC_EVERY=1s", "BERTH_GC_GRACE=1s", "BERTH_GC_DELAY=0s", "BERTH_STORAGE_RESERVE=1MiB", "BERTH_TRASH_KEEP=0s",
 	}, env...)
 	r := &registry{Registry: realtest.Start(t, realtest.Options{Dir: dir, Env: env}), t: t}
 	t.Cleanup(func() {

@@ -25,6 +25,7 @@ func (w *world) check() {
 			w.checkManifest(repo, oci.Ref{Digest: m.digest}, m)
 		}
 		w.checkTags(repo)
+		w.checkHistory(repo)
 		for _, m := range w.pool.manifests {
 			w.checkReferrers(repo, m.digest)
 		}

@@ -144,6 +144,14 @@ func (r *records) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag, by 
 	return r.do(func() error { return r.DB.DeleteTag(ctx, repo, tag, by) })
 }
 
+func (r *records) SetTag(ctx context.Context, p meta.TagSet) (meta.TagMove, error) {
+	return get(r, func() (meta.TagMove, error) { return r.DB.SetTag(ctx, p) })
+}
+
+func (r *records) TrimHistory(ctx context.Context, age time.Duration, limit int) (int, error) {
+	return get(r, func() (int, error) { return r.DB.TrimHistory(ctx, age, limit) })
+}
+
 func (r *records) HasRepo(ctx context.Context, repo oci.Repo) (bool, error) {
 	return get(r, func() (bool, error) { return r.DB.HasRepo(ctx, repo) })
 }

@@ -80,7 +80,7 @@ func (w *world) any() {
 	if len(w.sessions) > 0 {
 		s = pick(w, w.sessions)
 	}
-	switch n := w.rnd.IntN(130); {
+	switch n := w.rnd.IntN(138); {
 	case n < 8 || s == nil && n < 30:
 		w.start()
 	case n < 22:
@@ -113,8 +113,12 @@ func (w *world) any() {
 		w.collect()
 	case n < 125:
 		w.damageBlob()
-	default:
+	case n < 130:
 		w.rare(n)
+	case n < 137:
+		w.setTag()
+	default:
+		w.trimHistory()
 	}
 }
 
@@ -161,6 +165,11 @@ func (w *world) passTime() {
 	}
 	w.step("%v pass", d)
 	w.running += d
+	if w.chance(10) {
+		d = pick(w, []time.Duration{time.Hour, 24 * time.Hour, 10 * 365 * 24 * time.Hour}) * time.Duration(1-2*w.rnd.IntN(2))
+		w.step("somebody sets the wall clock by %v", d)
+		w.wall = w.wall.Add(d)
+	}
 	if w.chance(30) {
 		w.step("save the clock")
 		if err := w.db.SaveClock(w.t.Context()); err != nil {

@@ -3,6 +3,7 @@ package model_test
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -31,10 +32,19 @@ type state struct {
 	tags      map[at]string
 	members   map[at]member
 	lost      map[at]time.Duration // ticks
+	moves     map[at][]move        // of a tag; of the repository as a whole with an empty name
 
 	// What follows is only read.
 	contents map[string]content // by digest
 	uploads  map[meta.UploadID]upload
+}
+
+// A move is an entry of the history of tags.
+type move struct {
+	cause    meta.TagCause
+	from, to string        // digests; empty: no such tag
+	noted    time.Duration // ticks
+	seq      int64         // its number; 0 where that does not matter
 }
 
 type content struct {
@@ -50,8 +60,43 @@ type upload struct {
 
 func (s state) clone() state {
 	s.manifests, s.tags = maps.Clone(s.manifests), maps.Clone(s.tags)
-	s.members, s.lost = maps.Clone(s.members), maps.Clone(s.lost)
+	s.members, s.lost, s.moves = maps.Clone(s.members), maps.Clone(s.lost), maps.Clone(s.moves)
 	return s
+}
+
+// note adds to the history.
+func (s state) note(k at, m move) { s.moves[k] = append(slices.Clip(s.moves[k]), m) }
+
+// point points tag k to a digest; an empty one removes it. What changes nothing
+// is not noted.
+func (s state) point(k at, to string, cause meta.TagCause, now time.Duration) {
+	from := s.tags[k]
+	if from == to {
+		return
+	}
+	s.note(k, move{cause: cause, from: from, to: to, noted: now})
+	if s.tags[k] = to; to == "" {
+		delete(s.tags, k)
+	}
+}
+
+// past is what tag k pointed to so many changes ago: "" if nothing is known of
+// that, or if there was no such tag.
+func (s state) past(k at, steps int) string {
+	line := []string{}
+	for _, m := range s.moves[k] {
+		if len(line) == 0 || line[len(line)-1] != m.from { // its repository was deleted, or came back
+			line = append(line, m.from)
+		}
+		line = append(line, m.to)
+	}
+	if len(line) == 0 || line[len(line)-1] != s.tags[k] {
+		line = append(line, s.tags[k])
+	}
+	if i := len(line) - 1 - steps; i >= 0 {
+		return line[i]
+	}
+	return ""
 }
 
 // holders lists the manifests of repo that need d.
@@ -94,17 +139,31 @@ func differences(p *pool, want, got state) []string {
 	list = append(list, diff(p, "manifest", want.manifests, got.manifests)...)
 	list = append(list, diff(p, "tag", want.tags, got.tags)...)
 	list = append(list, diff(p, "member", want.members, got.members)...)
-	return append(list, diff(p, "tombstone", want.lost, got.lost)...)
+	list = append(list, diff(p, "tombstone", want.lost, got.lost)...)
+	return append(list, diff(p, "history", unnumbered(want.moves), unnumbered(got.moves))...)
 }
 
-func diff[V comparable](p *pool, what string, want, got map[at]V) []string {
+// unnumbered returns moves without their numbers: several moves of one step may
+// come in any order.
+func unnumbered(moves map[at][]move) map[at][]move {
+	plain := make(map[at][]move)
+	for k, list := range moves {
+		for _, m := range list {
+			m.seq = 0
+			plain[k] = append(plain[k], m)
+		}
+	}
+	return plain
+}
+
+func diff[V any](p *pool, what string, want, got map[at]V) []string {
 	var list []string
 	keys := maps.Clone(want)
 	maps.Copy(keys, got)
 	for k := range keys {
 		w, wok := want[k]
 		g, gok := got[k]
-		if w == g && wok == gok {
+		if reflect.DeepEqual(w, g) && wok == gok {
 			continue
 		}
 		name := k.name
@@ -122,7 +181,7 @@ func (w *world) peek() state {
 	w.t.Helper()
 	s := state{
 		manifests: make(map[at]bool), tags: make(map[at]string), members: make(map[at]member), lost: make(map[at]time.Duration),
-		contents: make(map[string]content), uploads: make(map[meta.UploadID]upload),
+		moves: make(map[at][]move), contents: make(map[string]content), uploads: make(map[meta.UploadID]upload),
 	}
 	var repo, name, more string
 	var body []byte
@@ -138,7 +197,11 @@ func (w *world) peek() state {
 	}, &repo, &name, &n, &flag)
 	w.rows(`SELECT r.name, l.digest, l.lost FROM losses l JOIN repos r ON r.id = l.repo_id`, func() { s.lost[where()] = time.Duration(n) }, &repo, &name, &n)
 	w.rows(`SELECT digest, key, size, damaged FROM blobs`, func() { s.contents[name] = content{blob.Key(more), n, flag} }, &name, &more, &n, &flag)
+	var was, now string
 	var saved int64
+	w.rows(`SELECT repo, tag, cause, was, now, ticks, seq FROM tag_history ORDER BY seq`, func() {
+		s.note(where(), move{meta.TagCause(more), was, now, time.Duration(n), saved})
+	}, &repo, &name, &more, &was, &now, &n, &saved)
 	w.rows(`SELECT id, size, saved FROM uploads`, func() { s.uploads[meta.UploadID(name)] = upload{n, time.Duration(saved)} }, &name, &n, &saved)
 	return s
 }

@@ -25,6 +25,9 @@ const (
 	outOfIt  oci.Code = "(RangeError)"
 	cutOff   oci.Code = "(connection lost)"
 	internal oci.Code = "(internal error)"
+	noPast   oci.Code = "(NoPastError)"
+	moved    oci.Code = "(ErrConflict)"
+	notFound oci.Code = "(ErrNotFound)"
 )
 
 var errCut = errors.New("connection lost")
@@ -41,6 +44,18 @@ func codeOf(err error) oci.Code {
 	}
 	if code := oci.CodeOf(err); code != "" {
 		return code
+	}
+	if _, ok := errors.AsType[*meta.ImmutableTagError](err); ok {
+		return oci.Denied
+	}
+	if _, ok := errors.AsType[*meta.NoPastError](err); ok {
+		return noPast
+	}
+	switch {
+	case errors.Is(err, meta.ErrConflict):
+		return moved
+	case errors.Is(err, meta.ErrNotFound):
+		return notFound
 	}
 	return internal
 }
@@ -329,9 +344,9 @@ func (w *world) mount() {
 }
 
 // judge says what a put of m must answer, by the rules: what is there must have
-// the size that m says, what was there and is lost must come back first. changes
-// says whether there is anything to be done.
-func (w *world) judge(repo oci.Repo, m *manifest, tags []oci.Tag) (code oci.Code, dangling []oci.Digest, changes bool) {
+// the size that m says, what was there and is lost must come back first, and no
+// immutable tag moves. changes says whether there is anything to be done.
+func (w *world) judge(repo oci.Repo, m *manifest, tags []oci.Tag) (codes []oci.Code, dangling []oci.Digest, changes bool) {
 	var missing, wrong bool
 	for _, part := range m.parts() {
 		k := at{repo, part.Digest.String()}
@@ -359,17 +374,25 @@ func (w *world) judge(repo oci.Repo, m *manifest, tags []oci.Tag) (code oci.Code
 	}
 	unchanged := w.s.manifests[at{repo, m.digest.String()}]
 	for _, t := range tags {
-		unchanged = unchanged && w.s.tags[at{repo, t.String()}] == m.digest.String()
+		to := w.s.tags[at{repo, t.String()}]
+		unchanged = unchanged && to == m.digest.String()
+		if to != "" && to != m.digest.String() && w.immutable(repo, t) {
+			codes = append(codes, oci.Denied)
+		}
+	}
+	if unchanged && !missing {
+		return []oci.Code{success}, dangling, false
 	}
 	switch {
-	case unchanged && !missing:
-		return success, dangling, false
 	case wrong:
-		return oci.ManifestInvalid, nil, true
+		codes = append(codes, oci.ManifestInvalid)
 	case missing:
-		return oci.ManifestBlobUnknown, nil, true
+		codes = append(codes, oci.ManifestBlobUnknown)
 	}
-	return success, dangling, true
+	if codes == nil {
+		codes = []oci.Code{success}
+	}
+	return codes, dangling, true
 }
 
 func (w *world) put() {
@@ -384,22 +407,24 @@ func (w *world) put() {
 	k, now := at{repo, m.digest.String()}, w.now()
 	want, dangling, changes := w.judge(repo, m, p.Tags)
 	if w.chance(3) {
-		p.Digest, want = oci.SHA512.FromBytes([]byte("other")), oci.DigestInvalid
+		p.Digest, want = oci.SHA512.FromBytes([]byte("other")), []oci.Code{oci.DigestInvalid}
 	}
 	w.step("put %s to %s as %v, size %d", m.name, repo, p.Tags, len(m.Body))
 	res, err := w.core.PutManifest(w.t.Context(), p)
-	w.outcome(err, []oci.Code{want}, func(s *state) {
+	w.outcome(err, want, func(s *state) {
 		if !changes {
 			return
 		}
-		if sound, ok := s.manifests[k]; ok && !sound {
+		switch sound, ok := s.manifests[k]; {
+		case !ok:
+			delete(s.lost, k) // one of a blob with the same bytes may stay else
+		case !sound:
 			s.release(w.pool, k, now)
 		}
 		s.manifests[k] = true
 		for _, t := range p.Tags {
-			s.tags[at{repo, t.String()}] = k.name
+			s.point(at{repo, t.String()}, k.name, meta.ByPush, now)
 		}
-		delete(s.lost, k)
 	})
 	if err == nil && (res.Digest != m.digest || !slices.Equal(res.Dangling, dangling)) {
 		w.fatalf("got %v, want %s with %v dangling", res, m.digest, dangling)
@@ -420,14 +445,37 @@ func (w *world) deleteManifest() {
 		w.outcome(err, []oci.Code{oci.ManifestUnknown, oci.NameUnknown})
 	case len(w.s.holders(w.pool, k.repo, k.name)) > 0:
 		w.outcome(err, []oci.Code{oci.Unsupported})
+	case slices.ContainsFunc(w.s.tagsOf(k), func(t at) bool { return w.immutable(t.repo, mustTag(t.name)) }):
+		w.outcome(err, []oci.Code{oci.Denied})
 	default:
 		w.outcome(err, []oci.Code{success}, func(s *state) {
 			s.release(w.pool, k, now)
 			delete(s.manifests, k)
-			maps.DeleteFunc(s.tags, func(t at, d string) bool { return t.repo == k.repo && d == k.name })
+			for _, t := range s.tagsOf(k) {
+				s.point(t, "", meta.ByDelete, now)
+			}
 			s.lost[k] = now
 		})
 	}
+}
+
+// tagsOf lists the tags that lead to manifest k.
+func (s state) tagsOf(k at) []at {
+	var list []at
+	for t, d := range s.tags {
+		if t.repo == k.repo && d == k.name {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+func mustTag(s string) oci.Tag {
+	t, err := oci.ParseTag(s)
+	if err != nil {
+		panic(err)
+	}
+	return t
 }
 
 func (w *world) sortedManifests() []at {
@@ -437,18 +485,19 @@ func (w *world) sortedManifests() []at {
 }
 
 func (w *world) deleteTag() {
-	k := at{pick(w, w.pool.repos), pick(w, w.pool.tags).String()}
-	tag, err := oci.ParseTag(k.name)
-	if err != nil {
-		w.fatalf("%v", err)
-	}
+	tag, now := pick(w, w.pool.tags), w.now()
+	k := at{pick(w, w.pool.repos), tag.String()}
 	w.step("delete tag %s of %s", k.name, k.repo)
-	err = w.core.DeleteTag(w.t.Context(), k.repo, tag)
-	if _, there := w.s.tags[k]; !there {
+	err := w.core.DeleteTag(w.t.Context(), k.repo, tag)
+	_, there := w.s.tags[k]
+	switch {
+	case !there:
 		w.outcome(err, []oci.Code{oci.ManifestUnknown, oci.NameUnknown})
-		return
+	case w.immutable(k.repo, tag):
+		w.outcome(err, []oci.Code{oci.Denied})
+	default:
+		w.outcome(err, []oci.Code{success}, func(s *state) { s.point(k, "", meta.ByDelete, now) })
 	}
-	w.outcome(err, []oci.Code{success}, func(s *state) { delete(s.tags, k) })
 }
 
 func (w *world) deleteBlob() {

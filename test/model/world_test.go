@@ -44,12 +44,16 @@ type world struct {
 	ticks   time.Duration // when the process began
 	saved   time.Duration // ticks that survive a crash
 	grace   time.Duration
-	refuse  bool // RefuseMissing
+	refuse  bool      // RefuseMissing
+	wall    time.Time // when the process began, by a clock that people set
+
+	immutable func(oci.Repo, oci.Tag) bool // which tags neither move nor go
 
 	raw       store // without faults
 	db        *sqlmeta.DB
 	peekDB    *sql.DB
 	faults    *faults
+	recs      *records // db with the faults
 	core      *registry.Core
 	quiet     *registry.Core // without faults, and its reads leave no trace
 	collector *gc.Collector
@@ -92,7 +96,10 @@ func dataDir(t *testing.T) string {
 
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
-	w := &world{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), dir: dataDir(t), broken: make(map[blob.Key]bool)}
+	w := &world{
+		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), dir: dataDir(t), broken: make(map[blob.Key]bool),
+		wall: time.Unix(1_700_000_000, 0),
+	}
 	w.pool = newPool(t, w.rnd)
 	w.refuse = w.chance(20)
 	if seed%2 == 1 {
@@ -118,12 +125,14 @@ func (w *world) begin() {
 	w.t.Helper()
 	w.running, w.ticks = 0, w.saved
 	w.grace = pick(w, []time.Duration{0, time.Hour, time.Hour})
+	w.configure()
 	if err := os.MkdirAll(filepath.Dir(w.dbPath()), 0o700); err != nil {
 		w.t.Fatal(err)
 	}
 	var err error
 	w.db, err = sqlmeta.Open(w.t.Context(), sqlmeta.Options{
-		Path: w.dbPath(), Grace: w.grace, Delay: delay, Running: func() time.Duration { return w.running },
+		Path: w.dbPath(), Grace: w.grace, Delay: delay, Immutable: w.immutable,
+		Running: func() time.Duration { return w.running }, Now: func() time.Time { return w.wall.Add(w.running) },
 	})
 	if err != nil {
 		w.fatalf("open the database: %v", err)
@@ -140,17 +149,27 @@ func (w *world) begin() {
 	w.wire()
 }
 
+// configure chooses settings that may be others after each restart.
+func (w *world) configure() {
+	w.immutable = func(oci.Repo, oci.Tag) bool { return false }
+	if w.chance(40) {
+		repo, all := pick(w, w.pool.repos), w.chance(20)
+		w.immutable = func(r oci.Repo, t oci.Tag) bool { return r == repo && (all || t.String()[0] == 'v') }
+	}
+}
+
 // wire puts the parts together.
 func (w *world) wire() {
 	w.faults = &faults{}
 	log := slog.New(slog.DiscardHandler)
-	recs, faulty := &records{w.db, w.faults}, blobtest.Faulty(w.raw, w.faults.inject)
+	w.recs = &records{w.db, w.faults}
+	faulty := blobtest.Faulty(w.raw, w.faults.inject)
 	o := registry.Options{
-		Blobs: faulty, Records: recs, Log: log, Deletion: registry.DeletionOn, RefuseMissing: w.refuse,
+		Blobs: faulty, Records: w.recs, Log: log, Deletion: registry.DeletionOn, RefuseMissing: w.refuse,
 		Grace: w.grace, CheckpointBytes: 50_000, CheckpointEvery: time.Hour,
 	}
 	w.core = registry.New(o)
-	w.collector = &gc.Collector{Records: recs, Blobs: faulty, Grace: w.grace, Delay: delay, UploadIdle: uploadIdle, Log: log}
+	w.collector = &gc.Collector{Records: w.recs, Blobs: faulty, Grace: w.grace, Delay: delay, UploadIdle: uploadIdle, Log: log}
 	o.Blobs, o.Records, o.Grace = w.raw, w.db, -time.Hour
 	w.quiet = registry.New(o)
 }
@@ -170,6 +189,7 @@ func (w *world) end() {
 func (w *world) restart() {
 	w.t.Helper()
 	w.saved = max(w.saved, w.now())
+	w.wall = w.wall.Add(w.running)
 	w.end()
 	w.begin()
 	w.forgetHandles()
