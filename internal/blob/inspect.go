@@ -34,6 +34,10 @@ type Condition struct {
 	Shape   Shape
 	Size    int64 // bytes, of a file
 	ModTime time.Time
+
+	// Committed says that an unfinished object is the same bytes as a finished one:
+	// its Commit is done and its Settle is not, or never came.
+	Committed bool
 }
 
 // A Shape is what a name in a store stands for.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"berth/internal/blob"
 	"berth/internal/fsck"
@@ -66,12 +67,14 @@ func ofFiles() []damage {
 		{name: "an object without a record", want: "object-unknown", do: func(e *env, _ image) error { e.orphan("nobody knows this"); return nil }},
 		{name: "another object of a recorded digest", want: "object-unknown", do: func(e *env, i image) error { e.orphan(i.contents[1]); return nil }},
 		{name: "a file of an upload without a record", want: "upload-unknown", do: func(e *env, _ image) error {
-			w, err := e.blobs.Create(e.t.Context(), blob.NewKey())
+			key := blob.NewKey()
+			w, err := e.blobs.Create(e.t.Context(), key)
 			if err != nil {
 				return err
 			}
 			_, err = w.Write([]byte("half"))
-			return errors.Join(err, w.Close())
+			old := time.Now().Add(-time.Hour)
+			return errors.Join(err, w.Close(), os.Chtimes(filepath.Join(e.dir, "berth/uploads", string(key)), old, old))
 		}},
 	}
 }

@@ -110,6 +110,8 @@ type run struct {
 	sum   Summary
 	told  time.Time // when progress was told last
 	buf   []byte
+
+	doubtful []blob.Object // to be looked at once more, at most a page of them
 }
 
 // limit finds the repositories that the check is limited to.

@@ -24,25 +24,63 @@ func (r *run) objects(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !unknown {
+		if unknown && !o.Finished {
+			if r.Now().Sub(o.ModTime) >= settling && len(r.doubtful) < page {
+				r.doubtful = append(r.doubtful, o)
+			}
 			continue
 		}
-		f := newFinding(ObjectUnknown)
-		if !o.Finished {
-			f = newFinding(UploadUnknown)
+		if unknown {
+			if err := r.stray(o); err != nil {
+				return err
+			}
 		}
-		f.Key, f.Digest, f.Size = o.Key, o.Digest.String(), o.Size
-		f.Age = r.Now().Sub(o.ModTime).Truncate(time.Second).String()
-		if err := r.report(f); err != nil {
+	}
+	return r.leftovers(ctx)
+}
+
+// settling is how long the file of an upload may outlive its record: the name that
+// an upload has while it runs goes a moment after that.
+const settling = time.Minute
+
+// leftovers looks once more at the files of uploads of which there was no record.
+func (r *run) leftovers(ctx context.Context) error {
+	if len(r.doubtful) == 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Second):
+	}
+	for _, o := range r.doubtful {
+		unknown, err := r.unknown(ctx, o)
+		if err != nil {
 			return err
+		}
+		if unknown {
+			if err := r.stray(o); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
+// stray reports an object that no record names.
+func (r *run) stray(o blob.Object) error {
+	f := newFinding(ObjectUnknown)
+	if !o.Finished {
+		f = newFinding(UploadUnknown)
+	}
+	f.Key, f.Digest, f.Size = o.Key, o.Digest.String(), o.Size
+	f.Age = r.Now().Sub(o.ModTime).Truncate(time.Second).String()
+	return r.report(f)
+}
+
 // unknown reports whether no record names an object. A key is recorded before its
 // object exists, and forgotten after it has gone; so one that is in no record and
-// then still there has no record.
+// then still there has no record. What is committed is found by its finished name.
 func (r *run) unknown(ctx context.Context, o blob.Object) (bool, error) {
 	for _, key := range []blob.Key{o.Key, o.Begun} {
 		use, err := r.Records.KeyUse(ctx, key)
@@ -51,7 +89,7 @@ func (r *run) unknown(ctx context.Context, o blob.Object) (bool, error) {
 		}
 	}
 	is, err := r.Blobs.Inspect(ctx, o.Key)
-	return err == nil && is.Shape == blob.File, err
+	return err == nil && is.Shape == blob.File && !is.Committed, err
 }
 
 // uploads compares the recorded uploads with their files.

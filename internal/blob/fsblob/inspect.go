@@ -30,14 +30,35 @@ func (s *Store) Inspect(ctx context.Context, key blob.Key) (blob.Condition, erro
 		return blob.Condition{}, err
 	}
 	c, err := s.inspect(name)
-	if err == nil && c.Shape == blob.Absent && key.Check() == nil {
-		// Where files are renamed to their place, a Commit may be between its two steps.
-		if o, ierr := s.readIntent(key); ierr == nil {
-			c, err = s.inspect(o.path())
-		}
+	if err == nil && key.Check() == nil {
+		c, err = s.inspectUpload(key, c)
 	}
 	if err != nil {
 		return c, fmt.Errorf("look at object %s: %w", key, mark(err))
+	}
+	return c, nil
+}
+
+// inspectUpload adds to what stands in the place of an unfinished object what is
+// known of its other names. It may go meanwhile.
+func (s *Store) inspectUpload(key blob.Key, c blob.Condition) (blob.Condition, error) {
+	switch c.Shape {
+	case blob.Absent:
+		// Where files are renamed to their place, a Commit may be between its two steps.
+		if o, err := s.readIntent(key); err == nil {
+			return s.inspect(o.path())
+		}
+	case blob.File:
+		f, info, err := s.d.open(uploadPath(key), os.O_RDONLY)
+		if isMissing(err) {
+			return blob.Condition{}, nil
+		}
+		if err != nil {
+			return c, err
+		}
+		defer f.Close()
+		n, err := linkCount(f.File)
+		c.Size, c.Committed = info.Size(), err == nil && n > 1
 	}
 	return c, nil
 }

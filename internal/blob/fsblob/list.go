@@ -121,7 +121,7 @@ func (s *Store) names(ctx context.Context, dir string, found func(string) error)
 				return err
 			}
 		}
-		if err == io.EOF {
+		if err == io.EOF || isMissing(err) { // a Delete removed the directory
 			return nil
 		}
 		if err != nil {
