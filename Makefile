@@ -2,7 +2,7 @@
 export BERTH_TOOLS ?= $(HOME)/.cache/berth/tools
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
 
 build: ## bin/berth, one static file
 	CGO_ENABLED=0 go build -trimpath -o bin/berth ./cmd/berth
@@ -24,7 +24,15 @@ soak: ## hundreds of kills and power losses; hours
 	test/tools/install.sh
 	BERTH_SOAK=1 go test -count=1 -v -timeout 12h -run Soak ./test/...
 
+bench: build ## measure Berth against distribution and the least that is possible, on a quiet machine
+	test/tools/install.sh
+	go run ./bench --out bench/results
+
+bench-long: build ## the same, with stores of 100,000 tags and repositories, too
+	test/tools/install.sh
+	go run ./bench --long --out bench/results
+
 fmt: ## format the Go files
 	gofmt -w .
 
-.PHONY: help build run dist test race soak fmt
+.PHONY: help build run dist test race soak bench bench-long fmt
