@@ -49,6 +49,11 @@ func operations(t *testing.T) []operation {
 		{"PutManifest", func(ctx context.Context, db *DB) error { _, err := db.PutManifest(ctx, other); return err }},
 		{"DeleteManifest", func(ctx context.Context, db *DB) error { return db.DeleteManifest(ctx, a, image.Digest, event.Actor{}) }},
 		{"DeleteTag", func(ctx context.Context, db *DB) error { return db.DeleteTag(ctx, a, image.Tags[0], event.Actor{}) }},
+		{"SetTag", func(ctx context.Context, db *DB) error {
+			_, err := db.SetTag(ctx, meta.TagSet{Repo: a, Tag: image.Tags[0], Cause: meta.ByRollback})
+			return err
+		}},
+		{"TrimHistory", func(ctx context.Context, db *DB) error { _, err := db.TrimHistory(ctx, 0, 10); return err }},
 		{"ExpireUploads", func(ctx context.Context, db *DB) error { _, err := db.ExpireUploads(ctx, 0, 10); return err }},
 		{"CollectBlobs", func(ctx context.Context, db *DB) error { _, _, err := db.CollectBlobs(ctx, 0, 10); return err }},
 		{"Forget", func(ctx context.Context, db *DB) error { return db.Forget(ctx, []blob.Key{"gone", "gone too"}) }},
@@ -79,6 +84,7 @@ func prepare(t *testing.T, db *DB) {
 	if err := db.UnlinkBlob(t.Context(), a, oci.SHA256.FromBytes([]byte("lost")), event.Actor{}); err != nil {
 		t.Fatal(err)
 	}
+	mustPut(t, db, imageOf(t, a, "v1", "y"))
 	mustPut(t, db, imageOf(t, a, "v1", "x", "y"))
 	for _, u := range []meta.Upload{{ID: "open", Repo: a, Key: "open key"}, {ID: "1", Repo: a, Key: "gone"}, {ID: "2", Repo: a, Key: "gone too"}} {
 		if err := db.CreateUpload(t.Context(), u); err != nil {
@@ -97,7 +103,7 @@ func dump(t *testing.T, db *DB) string {
 	t.Helper()
 	var b strings.Builder
 	for _, table := range []string{"repos", "blobs", "repo_blobs", "manifests", "manifest_refs", "tags", "losses", "garbage", "uploads", "clock",
-		"event_readers", "(SELECT seq, action, kind, repo, digest, tag FROM events)"} {
+		"tag_history", "event_readers", "(SELECT seq, action, kind, repo, digest, tag FROM events)"} {
 		rows, err := db.reader.pool.QueryContext(t.Context(), "SELECT * FROM "+table)
 		if err != nil {
 			t.Fatal(err)
