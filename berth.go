@@ -108,7 +108,10 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		MaxUpload:     int64(cfg.Uploads.MaxSize),
 		Grace:         cfg.GC.Grace,
 	})
-	s.collector = &gc.Collector{Records: s.meta, Blobs: store, Grace: cfg.GC.Grace, Delay: cfg.GC.Delay, UploadIdle: cfg.Uploads.Expire, Log: s.log}
+	s.collector = &gc.Collector{
+		Records: s.meta, Blobs: store, Grace: cfg.GC.Grace, Delay: cfg.GC.Delay, UploadIdle: cfg.Uploads.Expire, Log: s.log,
+		Every: cfg.GC.Every, Window: gcWindow(cfg.GC.Window), Now: s.now,
+	}
 	s.proxies = listen.NewProxies(listen.ProxyOptions{Trusted: cfg.HTTP.TrustedProxies, Setting: "http.trusted_proxies", Log: s.log})
 	if err := s.openTree(ctx); err != nil {
 		return nil, err

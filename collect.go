@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"berth/config"
 	"berth/internal/gc"
 )
 
@@ -35,4 +36,10 @@ func (s *Server) collect(ctx context.Context, parameters url.Values, tell func(a
 		return err
 	}
 	return tell(collectLine{Sum: &sum, Grace: s.cfg.GC.Grace, Delay: s.cfg.GC.Delay})
+}
+
+// gcWindow turns a window of the configuration into one of the collector.
+func gcWindow(w config.Window) gc.Window {
+	from, to, _ := w.Bounds()
+	return gc.Window{From: from, To: to}
 }

@@ -139,3 +139,10 @@ type Spacer interface {
 	// Free returns how many bytes can still be written, and the total.
 	Free(ctx context.Context) (free, total int64, err error)
 }
+
+// A Sizer is a Store that can tell how much a deletion would free.
+type Sizer interface {
+	// Size returns how many bytes an object takes up, finished or not; 0 if it is
+	// not there or not this store's to delete.
+	Size(ctx context.Context, key Key) (int64, error)
+}

@@ -10,7 +10,6 @@ package gc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -19,10 +18,6 @@ import (
 	"berth/internal/blob"
 	"berth/internal/meta"
 )
-
-// batch is how many records one transaction looks at: small enough that no push
-// notices it waiting.
-const batch = 100
 
 // tombstones are kept this long: no push takes longer from its first look at a
 // blob to its manifest.
@@ -33,16 +28,25 @@ type Collector struct {
 	Records    meta.Garbage
 	Blobs      blob.Store
 	Grace      time.Duration // how long what nothing needs is kept
-	Delay      time.Duration // how long the records keep an object after that; see CollectAfter
+	Delay      time.Duration // how long the records keep an object after that; see Request
 	UploadIdle time.Duration // after which an upload is given up; 0 is never
 	Steps      []Step        // what else is done, in this order, before blobs are looked at
 	Log        *slog.Logger
 
-	collected atomic.Int64
-	running   sync.Mutex // held by the Collect that runs
+	// What Run needs besides.
+	Every  time.Duration    // between the beginnings of two collections
+	Window Window           // when they may run
+	Now    func() time.Time // the wall clock; nil means time.Now
+
+	totals  totals
+	board   board        // what Status shows
+	turn    turn         // of the collection that runs
+	waiting atomic.Int64 // how many wait for their turn
 
 	deleting sync.Mutex // held while a batch of objects is looked up and deleted
 	holds    int        // see Hold; guarded by deleting
+
+	recovered time.Time // when leftovers were looked for last; guarded by turn
 }
 
 // A Step is a part of a collection.
@@ -54,68 +58,94 @@ type Step struct {
 	Do func(ctx context.Context, limit int) (int, error)
 }
 
-// all does a step until nothing is left of it.
-func (s Step) all(ctx context.Context) error {
-	for {
-		n, err := s.Do(ctx, batch)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
-		}
-		if n == 0 {
-			return nil
-		}
-	}
-}
-
-// A Report says what one Collect did.
+// A Report says what a collection did.
 type Report struct {
-	Uploads int // uploads given up
-	Blobs   int // blobs that left their repository
-	Objects int // objects deleted from storage
+	Uploads int   `json:"uploads"` // given up
+	Blobs   int   `json:"blobs"`   // that left their repository
+	Objects int   `json:"objects"` // deleted from storage
+	Bytes   int64 `json:"bytes"`   // that they took up
+	Others  int   `json:"others"`  // things that the Steps did
 }
 
-// Collected is how many objects were deleted since the process began.
-func (c *Collector) Collected() int64 { return c.collected.Load() }
+// A Request says how one collection is to differ from others.
+type Request struct {
+	// Grace takes the place of the collector's. With 0 everything goes that
+	// nothing needs right now. One that is shorter than Delay shortens that, too:
+	// what waits to be deleted goes as soon.
+	Grace time.Duration
+
+	// Tell, if not nil, is called after every batch with what is being done and
+	// how much of that has been. Its error ends the collection.
+	Tell func(doing string, done int) error
+}
 
 // Collect does all that is due now. It may run at any time, beside any traffic;
 // ended anywhere, the next one goes on. One runs at a time.
 func (c *Collector) Collect(ctx context.Context) (Report, error) {
-	return c.CollectAfter(ctx, c.Grace)
+	return c.Ask(ctx, Request{Grace: c.Grace})
 }
 
-// CollectAfter is Collect with another grace. With 0 it ends everything that
-// nothing needs right now. A grace that is shorter than Delay shortens that, too:
-// what waits to be deleted goes as soon.
-func (c *Collector) CollectAfter(ctx context.Context, grace time.Duration) (r Report, err error) {
-	c.running.Lock()
-	defer c.running.Unlock()
-	for c.UploadIdle > 0 {
-		n, err := c.Records.ExpireUploads(ctx, c.UploadIdle, batch)
-		if r.Uploads += n; err != nil {
-			return r, err
-		}
-		if n < batch {
-			break
-		}
+// Ask is Collect for somebody who waits for it: a collection that runs by itself
+// makes way after its present batch.
+func (c *Collector) Ask(ctx context.Context, r Request) (Report, error) {
+	return c.collect(ctx, &pass{c: c, grace: r.Grace, tell: r.Tell})
+}
+
+// collect lets a pass have its turn, and writes down what it did.
+func (c *Collector) collect(ctx context.Context, p *pass) (Report, error) {
+	c.waiting.Add(1)
+	err := c.turn.take(ctx)
+	c.waiting.Add(-1)
+	if err != nil {
+		return Report{}, err
 	}
-	for _, step := range c.Steps {
-		if err := step.all(ctx); err != nil {
-			return r, err
-		}
+	defer c.turn.end()
+	run := Run{Began: c.now()}
+	begin := time.Now()
+	c.board.begin(run.Began)
+	err = p.all(ctx)
+	run.Report, run.Steps, run.Took = p.report, p.steps, time.Since(begin)
+	run.Complete = err == nil
+	if err != nil && !errors.Is(err, errMakeWay) {
+		run.Error = err.Error()
+		c.totals.failed.Add(1)
 	}
-	for {
-		looked, ended, err := c.Records.CollectBlobs(ctx, grace, batch)
-		if r.Blobs += ended; err != nil {
-			return r, err
-		}
-		if looked < batch {
-			break
-		}
+	c.totals.add(run)
+	c.board.end(run)
+	if run.Report != (Report{}) {
+		c.Log.Info("collected garbage", "uploads", run.Uploads, "blobs", run.Blobs, "objects", run.Objects,
+			"bytes", run.Bytes, "others", run.Others, "took", run.Took.Round(time.Millisecond), "complete", run.Complete)
 	}
-	if _, err := c.Records.ForgetLosses(ctx, tombstones, batch); err != nil {
-		return r, err
+	return run.Report, err
+}
+
+// A turn is had by one at a time.
+type turn struct {
+	once sync.Once
+	c    chan struct{}
+}
+
+// take waits for the turn, or for the end of ctx.
+func (t *turn) take(ctx context.Context) error {
+	t.once.Do(func() { t.c = make(chan struct{}, 1) })
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	return r, c.deleteObjects(ctx, max(c.Delay-grace, 0), &r)
+	select {
+	case t.c <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t *turn) end() { <-t.c }
+
+func (c *Collector) now() time.Time {
+	if c.Now == nil {
+		return time.Now()
+	}
+	return c.Now()
 }
 
 // Hold keeps every object that a record names now until release is called, which
@@ -130,70 +160,4 @@ func (c *Collector) Hold() (release func()) {
 		defer c.deleting.Unlock()
 		c.holds--
 	})
-}
-
-// deleteObjects deletes the objects whose keys are condemned and due: the object
-// first, its record after, so that a crash in between only repeats the deletion.
-func (c *Collector) deleteObjects(ctx context.Context, ahead time.Duration, r *Report) error {
-	for {
-		n, err := c.deleteBatch(ctx, ahead)
-		r.Objects += n
-		c.collected.Add(int64(n))
-		if err != nil || n == 0 {
-			return err
-		}
-	}
-}
-
-// deleteBatch deletes some of the objects that are due, and none during a Hold:
-// what is condemned after a Hold has begun is not seen before it has ended.
-func (c *Collector) deleteBatch(ctx context.Context, ahead time.Duration) (int, error) {
-	c.deleting.Lock()
-	defer c.deleting.Unlock()
-	if c.holds > 0 {
-		return 0, nil
-	}
-	keys, err := c.Records.Condemned(ctx, ahead, batch)
-	if err != nil || len(keys) == 0 {
-		return 0, err
-	}
-	gone := make([]blob.Key, 0, len(keys))
-	var failed error
-	for _, key := range keys {
-		if err := c.Blobs.Delete(ctx, key); err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		gone = append(gone, key)
-	}
-	if err := c.Records.Forget(ctx, gone); err != nil {
-		return 0, err
-	}
-	return len(gone), failed
-}
-
-// Run looks once for what a crash left behind, then collects every so often
-// until ctx ends. It returns nil then.
-func (c *Collector) Run(ctx context.Context, every time.Duration) error {
-	if r, ok := c.Blobs.(blob.Recoverer); ok {
-		if err := r.Recover(ctx, c.Records.KnownKey); err != nil && ctx.Err() == nil {
-			c.Log.Error("look for what a crash left behind", "error", err)
-		}
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		r, err := c.Collect(ctx)
-		if err != nil && ctx.Err() == nil {
-			c.Log.Error("collect garbage", "error", err)
-		}
-		if r != (Report{}) {
-			c.Log.Info("collected garbage", "uploads", r.Uploads, "blobs", r.Blobs, "objects", r.Objects)
-		}
-	}
 }

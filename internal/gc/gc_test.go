@@ -140,7 +140,7 @@ func TestGrace(t *testing.T) {
 	e.running += delay - 1
 	e.collect(gc.Report{})
 	e.running++
-	e.collect(gc.Report{Objects: 1})
+	e.collect(gc.Report{Objects: 1, Bytes: 5})
 	e.want(1)
 
 	e.running += 100 * grace
@@ -153,7 +153,7 @@ func TestGrace(t *testing.T) {
 	e.running++
 	e.collect(gc.Report{Blobs: 1})
 	e.running += delay
-	e.collect(gc.Report{Objects: 1})
+	e.collect(gc.Report{Objects: 1, Bytes: 6})
 	e.want(0)
 	if got := e.gc.Collected(); got != 2 {
 		t.Errorf("Collected is %d, want 2", got)
@@ -203,7 +203,7 @@ func TestUploads(t *testing.T) {
 	e.collect(gc.Report{})
 	e.want(1)
 	e.running++
-	e.collect(gc.Report{Uploads: 1, Objects: 1})
+	e.collect(gc.Report{Uploads: 1, Objects: 1, Bytes: 22})
 	e.want(0)
 	if _, err := e.core.ResumeUpload(t.Context(), e.repo, u.ID()); oci.CodeOf(err) != oci.BlobUploadUnknown {
 		t.Errorf("resume: got %v, want %s", err, oci.BlobUploadUnknown)
@@ -225,7 +225,7 @@ func TestMany(t *testing.T) {
 	e.running += grace + delay
 	e.collect(gc.Report{Blobs: n - len(kept)})
 	e.running += delay
-	e.collect(gc.Report{Objects: n - len(kept)})
+	e.collect(gc.Report{Objects: n - len(kept), Bytes: 364})
 	e.want(len(kept))
 }
 
@@ -242,7 +242,7 @@ func TestTombstones(t *testing.T) {
 		return err
 	}
 	e.running += 7*24*time.Hour - 1
-	e.collect(gc.Report{Objects: 1})
+	e.collect(gc.Report{Objects: 1, Bytes: 4})
 	if err := put(); oci.CodeOf(err) != oci.ManifestBlobUnknown {
 		t.Errorf("got %v, want %s", err, oci.ManifestBlobUnknown)
 	}
@@ -314,10 +314,10 @@ func TestHurry(t *testing.T) {
 		{delay, gc.Report{Blobs: 1}},
 		{delay, gc.Report{}},
 		{delay / 2, gc.Report{}},
-		{0, gc.Report{Objects: 1}},
+		{0, gc.Report{Objects: 1, Bytes: 5}},
 		{0, gc.Report{}},
 	} {
-		if got, err := e.gc.CollectAfter(t.Context(), step.grace); err != nil || got != step.want {
+		if got, err := e.gc.Ask(t.Context(), gc.Request{Grace: step.grace}); err != nil || got != step.want {
 			t.Fatalf("after %v: collected %+v, error %v, want %+v", step.grace, got, err, step.want)
 		}
 	}
@@ -339,7 +339,7 @@ func TestHold(t *testing.T) {
 	e.collect(gc.Report{})
 	e.want(1)
 	second()
-	e.collect(gc.Report{Objects: 1})
+	e.collect(gc.Report{Objects: 1, Bytes: 5})
 	e.want(0)
 }
 
@@ -365,7 +365,7 @@ func TestSharedKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		e.running += delay
-		e.collect(gc.Report{Objects: i})
+		e.collect(gc.Report{Objects: i, Bytes: int64(i)})
 		e.want(1 - i)
 	}
 }
@@ -397,7 +397,7 @@ func TestPushAgain(t *testing.T) {
 	e.collect(gc.Report{Blobs: 1})
 	e.push("x")
 	e.running += delay
-	e.collect(gc.Report{Objects: 1})
+	e.collect(gc.Report{Objects: 1, Bytes: 1})
 	b, err := e.core.Blob(t.Context(), e.repo, d)
 	if err != nil {
 		t.Fatal(err)
@@ -414,17 +414,23 @@ func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		store := &counted{}
-		c := gc.Collector{UploadIdle: time.Hour, Blobs: store, Records: still{n: &store.collects}, Log: slog.New(slog.DiscardHandler)}
+		c := gc.Collector{UploadIdle: time.Hour, Blobs: store, Records: still{n: &store.collects}, Log: slog.New(slog.DiscardHandler), Every: time.Minute}
 		done := make(chan error)
-		go func() { done <- c.Run(ctx, time.Minute) }()
+		go func() { done <- c.Run(ctx) }()
 		synctest.Wait()
 		if r, c := store.recovers.Load(), store.collects.Load(); r != 1 || c != 0 {
 			t.Errorf("at first: recovered %d times and collected %d times, want 1 and 0", r, c)
 		}
-		time.Sleep(3*time.Minute + time.Second)
+		time.Sleep(2*time.Minute + 20*time.Second)
 		synctest.Wait()
-		if r, c := store.recovers.Load(), store.collects.Load(); r != 1 || c != 3 {
-			t.Errorf("in three minutes: recovered %d times and collected %d times, want 1 and 3", r, c)
+		if r, n := store.recovers.Load(), store.collects.Load(); r != 4 || n != 3 || c.Status().Totals.Failed != 3 {
+			t.Errorf("soon: tried to recover %d times and collected %d times, want 4 and 3; %+v", r, n, c.Status())
+		}
+		store.then = func(func(context.Context, blob.Key) (bool, error)) error { return nil }
+		time.Sleep(60 * time.Minute)
+		synctest.Wait()
+		if r, c := store.recovers.Load(), store.collects.Load(); r != 5 || c != 63 {
+			t.Errorf("once that works: tried to recover %d times and collected %d times, want 5 and 63", r, c)
 		}
 		cancel()
 		if err := <-done; err != nil {
@@ -436,6 +442,7 @@ func TestRun(t *testing.T) {
 // TestRunRecovers holds that what a crash left behind goes, and only that.
 func TestRunRecovers(t *testing.T) {
 	e := newEnv(t)
+	e.gc.Every = time.Hour
 	if _, err := e.blobs.Create(t.Context(), blob.NewKey()); err != nil { // as a crash leaves it
 		t.Fatal(err)
 	}
@@ -446,7 +453,7 @@ func TestRunRecovers(t *testing.T) {
 		defer cancel()
 		return e.blobs.Recover(ctx, known)
 	}}
-	if err := e.gc.Run(ctx, time.Hour); err != nil {
+	if err := e.gc.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
 	e.want(2)
@@ -472,16 +479,23 @@ func (c *counted) Recover(_ context.Context, known func(context.Context, blob.Ke
 
 // A still Garbage has none.
 type still struct {
-	meta.Garbage
+	quiet
 	n *atomic.Int64
 }
 
-func (s still) CollectBlobs(context.Context, time.Duration, int) (int, int, error) { return 0, 0, nil }
-func (s still) Condemned(context.Context, time.Duration, int) ([]blob.Key, error)  { return nil, nil }
 func (s still) ExpireUploads(context.Context, time.Duration, int) (int, error) {
 	s.n.Add(1)
 	return 0, nil
 }
+
 func (s still) ForgetLosses(context.Context, time.Duration, int) (int, error) {
 	return 0, errors.New("that did not work")
 }
+
+// A quiet Garbage has none, and nothing goes wrong.
+type quiet struct{ meta.Garbage }
+
+func (quiet) CollectBlobs(context.Context, time.Duration, int) (int, int, error) { return 0, 0, nil }
+func (quiet) Condemned(context.Context, time.Duration, int) ([]blob.Key, error)  { return nil, nil }
+func (quiet) ForgetLosses(context.Context, time.Duration, int) (int, error)      { return 0, nil }
+func (quiet) KnownKey(context.Context, blob.Key) (bool, error)                   { return false, nil }

@@ -8,6 +8,9 @@ import (
 	"berth/internal/oci"
 )
 
+// batch is how many records a sweep reads at once.
+const batch = 100
+
 // A Sweeper collects when an operator asks for it: it names what goes, and may
 // let go of manifests that no tag leads to. Its fields must be set before use.
 type Sweeper struct {

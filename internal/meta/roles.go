@@ -136,7 +136,8 @@ type Garbage interface {
 	// push that saw the lost part can still be under way.
 	ForgetLosses(ctx context.Context, age time.Duration, limit int) (int, error)
 
-	// KnownKey reports whether an upload or a blob is recorded under key.
+	// KnownKey reports whether an upload or a blob is recorded under key, or it is
+	// garbage that waits to be deleted.
 	KnownKey(ctx context.Context, key blob.Key) (bool, error)
 }
 

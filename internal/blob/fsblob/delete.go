@@ -41,6 +41,29 @@ func (s *Store) Delete(ctx context.Context, key blob.Key) error {
 	return nil
 }
 
+// Size implements blob.Sizer.
+func (s *Store) Size(_ context.Context, key blob.Key) (int64, error) {
+	name := uploadPath(key)
+	if key.Check() != nil {
+		if _, ok := parseAdopted(key); ok {
+			return 0, nil
+		}
+		o, err := parseFinished(key)
+		if err != nil {
+			return 0, err
+		}
+		name = o.path()
+	}
+	info, err := s.d.lstat(name)
+	if isMissing(err) || err == nil && !info.Mode().IsRegular() {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("size of %s: %w", key, mark(err))
+	}
+	return info.Size(), nil
+}
+
 // removeFinal removes a finished object, and its directory if nothing else is in
 // it. A Commit that was about to use the directory makes it again.
 func (s *Store) removeFinal(o object) error {

@@ -88,6 +88,7 @@ var (
 	_ blob.Store     = (*Store)(nil)
 	_ blob.Recoverer = (*Store)(nil)
 	_ blob.Spacer    = (*Store)(nil)
+	_ blob.Sizer     = (*Store)(nil)
 )
 
 // Open opens the data directory, which the caller has locked.

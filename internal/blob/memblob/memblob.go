@@ -101,6 +101,20 @@ func (s *Store) Delete(_ context.Context, key blob.Key) error {
 	return nil
 }
 
+// Size implements blob.Sizer.
+func (s *Store) Size(_ context.Context, key blob.Key) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, ok := s.objects[key]
+	switch {
+	case !ok:
+		return 0, nil
+	case o.finished:
+		return int64(len(o.content)), nil
+	}
+	return int64(len(o.b)), nil
+}
+
 // List implements blob.Store.
 func (s *Store) List(ctx context.Context) iter.Seq2[blob.Object, error] {
 	return func(yield func(blob.Object, error) bool) {

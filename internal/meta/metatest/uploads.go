@@ -20,7 +20,7 @@ func uploadTests() []test {
 		{name: "a damaged blob is healed", run: uploadHeals},
 		{name: "a drop makes the key garbage", run: uploadDrop},
 		{name: "idle uploads expire", run: uploadExpiry},
-		{name: "a key is known while an upload or a blob has it", run: uploadKnownKey},
+		{name: "a key is known until its object has gone", run: uploadKnownKey},
 	}
 }
 
@@ -190,5 +190,7 @@ func uploadKnownKey(f *fixture) {
 	known(u.Key, false)
 	known("final", true)
 	f.ok(f.UnlinkBlob(f.ctx, u.Repo, digestOf("x"), event.Actor{}))
+	known("final", true)
+	f.ok(f.Forget(f.ctx, []blob.Key{"final"}))
 	known("final", false)
 }

@@ -181,7 +181,7 @@ func (db *DB) ExpireUploads(ctx context.Context, idle time.Duration, limit int) 
 // KnownKey implements meta.Garbage.
 func (db *DB) KnownKey(ctx context.Context, key blob.Key) (bool, error) {
 	var known bool
-	err := db.reader.get(ctx, `SELECT EXISTS (SELECT 1 FROM uploads WHERE key = $1) OR EXISTS (SELECT 1 FROM blobs WHERE key = $1)`,
-		args{string(key)}, &known)
+	err := db.reader.get(ctx, `SELECT EXISTS (SELECT 1 FROM uploads WHERE key = $1) OR EXISTS (SELECT 1 FROM blobs WHERE key = $1)
+		OR EXISTS (SELECT 1 FROM garbage WHERE key = $1)`, args{string(key)}, &known)
 	return known, err
 }
