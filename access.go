@@ -54,8 +54,8 @@ func accessRule(r config.Rule) auth.Rule {
 type AccessQuestion struct {
 	User       string // a name; "-" is who has not logged in
 	Address    string // of the client; "-" is one without, such as on a socket
-	Action     string // pull, create, push or delete
-	Repository string
+	Action     string // pull, create, push, delete or admin
+	Repository string // empty or - with admin
 }
 
 // An AccessAnswer answers an AccessQuestion by the rules of a configuration.
@@ -118,8 +118,13 @@ func (q AccessQuestion) parse() (p auth.Principal, a auth.Access, err error) {
 	}
 	switch a.Action = auth.Action(q.Action); a.Action {
 	case auth.Pull, auth.Create, auth.Push, auth.Delete:
+	case auth.Admin:
+		if q.Repository != "" && q.Repository != "-" {
+			return p, a, errors.New("admin is about the registry as a whole: leave the repository out")
+		}
+		return p, a, nil
 	default:
-		return p, a, fmt.Errorf("%q is no action: write pull, push, create or delete", q.Action)
+		return p, a, fmt.Errorf("%q is no action: write pull, push, create, delete or admin", q.Action)
 	}
 	if a.Repo, err = oci.ParseRepo(q.Repository); err != nil {
 		if e, ok := errors.AsType[*oci.Error](err); ok {

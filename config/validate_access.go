@@ -49,6 +49,9 @@ func (k *checker) rule(path string, r Rule, groups map[string][]string) {
 	if len(r.Allow) == 0 {
 		k.add(path, "allows nothing: write allow: [pull], [pull, push], …")
 	}
+	if slices.Contains(r.Allow, AllowAdmin) && len(r.Repositories) > 0 {
+		k.add(path, "allows admin, which is about the registry as a whole: leave repositories out, or put admin into a rule of its own")
+	}
 	for i, a := range r.Allow {
 		oneOf(k, element(path+".allow", i), a, AllowPull, AllowPush, AllowCreate, AllowDelete, AllowAdmin)
 	}

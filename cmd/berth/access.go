@@ -25,16 +25,17 @@ func newAccessCommand() *cobra.Command {
 
 func newAccessExplainCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain USER ADDRESS ACTION REPOSITORY",
+		Use:   "explain USER ADDRESS ACTION [REPOSITORY]",
 		Short: "Say whether somebody may do something, and which rule decides",
 		Long: "explain reads the configuration as `berth serve` would and decides as the server would.\n" +
 			"USER is a name, or - for who is not logged in. ADDRESS is the client's, or - for one\n" +
-			"without. ACTION is pull, push, create (push what moves no tag) or delete.\n" +
+			"without. ACTION is pull, push, create (push what moves no tag), delete, or admin,\n" +
+			"which takes no REPOSITORY.\n" +
 			"It exits with 0 if it is allowed and with 1 if it is denied.",
 		Example: "  berth access explain alice 10.0.0.7 push team/app\n" +
 			"  berth access explain - 203.0.113.5 pull public/app --config berth.yml",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 4 {
+			if len(args) != 4 && (len(args) != 3 || args[2] != "admin") {
 				return usageError{fmt.Errorf("got %d arguments, want USER ADDRESS ACTION REPOSITORY, such as: %s alice 10.0.0.7 push team/app", len(args), cmd.CommandPath())}
 			}
 			return nil
@@ -46,7 +47,11 @@ func newAccessExplainCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		answer, err := berth.ExplainAccess(loaded.Config, berth.AccessQuestion{User: args[0], Address: args[1], Action: args[2], Repository: args[3]})
+		q := berth.AccessQuestion{User: args[0], Address: args[1], Action: args[2]}
+		if len(args) == 4 {
+			q.Repository = args[3]
+		}
+		answer, err := berth.ExplainAccess(loaded.Config, q)
 		if err != nil {
 			return usageError{err}
 		}

@@ -86,7 +86,8 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, c Credentials) (Principal, error)
 }
 
-// An Action is what someone wants to do with a repository.
+// An Action is what someone wants to do with a repository, or with the registry as
+// a whole.
 type Action string
 
 // The actions. Pull, Push and Delete are named as in the scopes of the token
@@ -98,12 +99,23 @@ const (
 	Delete Action = "delete"
 )
 
-// Writes reports whether a changes anything.
-func (a Action) Writes() bool { return a != Pull }
+// The actions that are about the registry as a whole, and about no repository.
+// Whoever may do the one may do the other; they differ in a registry that is
+// read-only.
+const (
+	Admin   Action = "admin"   // have it do what only its operator asks for
+	Inspect Action = "inspect" // see what concerns nobody but its operator
+)
 
-// An Access is one action on one repository.
+// Whole reports whether a is about the registry as a whole.
+func (a Action) Whole() bool { return a == Admin || a == Inspect }
+
+// Writes reports whether a changes anything.
+func (a Action) Writes() bool { return a != Pull && a != Inspect }
+
+// An Access is one action on one repository, or on the registry as a whole.
 type Access struct {
-	Repo   oci.Repo
+	Repo   oci.Repo // zero for what is about the registry as a whole
 	Action Action
 }
 
@@ -152,6 +164,8 @@ func (e *DeniedError) Error() string {
 		return "auth: the registry is read-only"
 	case e.Access == (Access{}):
 		return fmt.Sprintf("auth: %q may not enter from %s", e.Principal.Name, e.Principal.Address)
+	case e.Access.Action.Whole():
+		return fmt.Sprintf("auth: %q may not administer the registry from %s", e.Principal.Name, e.Principal.Address)
 	}
 	return fmt.Sprintf("auth: %q may not %s %s from %s", e.Principal.Name, e.Access.Action, e.Access.Repo, e.Principal.Address)
 }

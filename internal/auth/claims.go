@@ -33,6 +33,7 @@ type Claims struct {
 type Grants struct {
 	Repos   []RepoGrant
 	Catalog bool // may list repositories
+	Admin   bool // may administer the registry
 }
 
 // A RepoGrant is what may be done with one repository.
@@ -44,6 +45,9 @@ type RepoGrant struct {
 // Allows reports whether a is among the grants. A grant to push is one to
 // create, too.
 func (g Grants) Allows(a Access) bool {
+	if a.Action.Whole() {
+		return g.Admin
+	}
 	return slices.ContainsFunc(g.Repos, func(r RepoGrant) bool {
 		return r.Repo == a.Repo && (slices.Contains(r.Actions, a.Action) ||
 			a.Action == Create && slices.Contains(r.Actions, Push))

@@ -22,13 +22,18 @@ type Rule struct {
 	Allow     []Action
 }
 
-// Open lets everybody do everything: a registry without any log-in, and what
-// stands behind the operator's own socket.
+// Open lets everybody do everything with every repository: a registry without any
+// log-in. Only a rule that somebody has written lets anybody administer it.
 func Open() []Rule {
 	return []Rule{{Anonymous: true, Allow: []Action{Pull, Push, Delete}}}
 }
 
-// LoggedIn lets everyone who is logged in do everything.
+// Operator is what stands behind the operator's own socket.
+func Operator() []Rule {
+	return []Rule{{Anonymous: true, Allow: []Action{Pull, Push, Delete, Admin}}}
+}
+
+// LoggedIn lets everyone who is logged in do everything with every repository.
 func LoggedIn() []Rule {
 	return []Rule{{Users: []string{Everyone}, Allow: []Action{Pull, Push, Delete}}}
 }
@@ -178,7 +183,7 @@ func (r *rule) lacks(p Principal, a Access) Lack {
 		return LacksUser
 	case !r.holdsAt(p.Address):
 		return LacksAddress
-	case !r.covers(a.Repo):
+	case !a.Action.Whole() && !r.covers(a.Repo), a.Action.Whole() && len(r.Repos) > 0:
 		return LacksRepo
 	case !r.allows(a.Action):
 		return LacksAction
@@ -205,5 +210,5 @@ func (r *rule) covers(repo oci.Repo) bool {
 }
 
 func (r *rule) allows(a Action) bool {
-	return slices.Contains(r.Allow, a) || a == Create && slices.Contains(r.Allow, Push)
+	return slices.Contains(r.Allow, a) || a == Create && slices.Contains(r.Allow, Push) || a == Inspect && slices.Contains(r.Allow, Admin)
 }

@@ -48,6 +48,9 @@ func rulesOf(t testing.TB, groups map[string][]string, lines string) *Rules {
 func question(t testing.TB, s string) (Principal, Access) {
 	t.Helper()
 	f := strings.Fields(s)
+	if len(f) == 3 { // about the registry as a whole
+		f = append(f, "")
+	}
 	if len(f) != 4 {
 		t.Fatalf("%q is no question", s)
 	}
@@ -57,6 +60,9 @@ func question(t testing.TB, s string) (Principal, Access) {
 	}
 	if f[1] != "-" {
 		p.Address = netip.MustParseAddr(f[1])
+	}
+	if f[3] == "" {
+		return p, Access{Action: Action(f[2])}
 	}
 	repo, err := oci.ParseRepo(f[3])
 	if err != nil {
@@ -116,6 +122,11 @@ func TestRules(t *testing.T) {
 			"alice 11.0.0.1 delete team/x": "denied 0", "bob - push team/x": "denied 0", "carol 10.0.0.1 delete team/x": "denied 0",
 		}},
 		{"a rule for nobody", "in:a +pull", map[string]string{"- - pull a": "denied 0", "alice - pull a": "denied 0"}},
+		{"administering", "* +pull +push +delete\nalice +admin\n* in:** +admin\n@devs from:10.0.0.0/8 +admin", map[string]string{
+			"alice - admin": "allowed 2", "alice - inspect": "allowed 2", "carol - admin": "denied 0", "carol - inspect": "denied 0", "bob - admin": "denied 0",
+			"bob 10.0.0.1 inspect": "allowed 4", "- - admin": "log in 0", "alice - admin a": "allowed 2", "alice - delete a": "allowed 1",
+		}},
+		{"no right to a repository is one to administer", "anonymous +pull +push +delete +create +inspect", map[string]string{"- - admin": "denied 0"}},
 		{"an action that is none", "anonymous +all +*", map[string]string{"- - pull a": "denied 0", "- - push a": "denied 0"}},
 	}
 	for _, tt := range tests {

@@ -59,6 +59,9 @@ func (l Lack) Describe(p Principal, a Access) string {
 		}
 		return "is not for the address " + p.Address.String()
 	case LacksRepo:
+		if a.Action.Whole() {
+			return "is only for some repositories"
+		}
 		return "is not for the repository " + a.Repo.String()
 	case LacksAction:
 		return "does not allow " + string(a.Action)

@@ -99,7 +99,9 @@ func (raw claimsJSON) grants() auth.Grants {
 	for _, a := range raw.Access {
 		switch a.Type {
 		case "registry":
-			g.Catalog = g.Catalog || a.Name == "catalog" && slices.Contains(a.Actions, "*")
+			all := slices.Contains(a.Actions, "*")
+			g.Catalog = g.Catalog || a.Name == "catalog" && all
+			g.Admin = g.Admin || a.Name == "admin" && all
 		case "repository":
 			if repo, err := oci.ParseRepo(a.Name); err == nil {
 				actions[repo] = append(actions[repo], a.Actions...)

@@ -34,6 +34,10 @@ func add(g *auth.Grants, scope string, p auth.Principal, policy auth.Policy) {
 		g.Catalog = true // what the list shows is for the policy to say
 		return
 	}
+	if scope == AdminScope {
+		g.Admin = g.Admin || policy.Decide(p, auth.Access{Action: auth.Inspect}).Allowed()
+		return
+	}
 	name, ok := strings.CutPrefix(scope, "repository:")
 	if !ok {
 		return
@@ -74,9 +78,15 @@ func actions(s string) []auth.Action {
 // CatalogScope is the scope to ask for to list repositories.
 const CatalogScope = "registry:catalog:*"
 
+// AdminScope is the scope to ask for to administer the registry.
+const AdminScope = "registry:admin:*"
+
 // Scope returns the scope to ask for when a is needed, as it stands in a
 // challenge. Whoever pushes will read what is there already, too.
 func Scope(a auth.Access) string {
+	if a.Action.Whole() {
+		return AdminScope
+	}
 	actions := string(a.Action)
 	if a.Action == auth.Push || a.Action == auth.Create {
 		actions = "pull,push"

@@ -59,6 +59,7 @@ type claimsJSON struct {
 	Issued  int64      `json:"i"` // Unix time in seconds
 	Expires int64      `json:"e"`
 	Catalog int        `json:"c,omitempty"`
+	Admin   int        `json:"a,omitempty"`
 	Repos   [][]string `json:"r,omitempty"` // name, actions…
 }
 
@@ -70,6 +71,9 @@ func (i *Issuer) Issue(p auth.Principal, g auth.Grants) (string, auth.Claims, er
 	raw := claimsJSON{User: p.Name, Via: p.Via, Issued: c.Issued.Unix(), Expires: c.Expires.Unix()}
 	if g.Catalog {
 		raw.Catalog = 1
+	}
+	if g.Admin {
+		raw.Admin = 1
 	}
 	for _, r := range g.Repos {
 		entry := []string{r.Repo.String()}
@@ -135,7 +139,7 @@ func readClaims(body []byte) (auth.Claims, error) {
 		Principal: auth.Principal{Name: raw.User, Via: raw.Via},
 		Issued:    time.Unix(raw.Issued, 0).UTC(),
 		Expires:   time.Unix(raw.Expires, 0).UTC(),
-		Grants:    auth.Grants{Catalog: raw.Catalog == 1},
+		Grants:    auth.Grants{Catalog: raw.Catalog == 1, Admin: raw.Admin == 1},
 	}
 	for _, entry := range raw.Repos {
 		if len(entry) == 0 {
