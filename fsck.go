@@ -18,8 +18,9 @@ type fsckLine struct {
 }
 
 // check is an action: records and storage are compared. Its parameters are
-// read_data, how many percent of the blobs are read whole, and repo, which may be
-// there several times and limits the check.
+// read_data, how many percent of the blobs are read whole; repo, which may be there
+// several times and limits the check; repair and empty_quarantine, which are set
+// when they are not empty.
 func (s *Server) check(ctx context.Context, parameters url.Values, tell func(any) error) error {
 	o, err := checkOptions(parameters)
 	if err != nil {
@@ -32,7 +33,7 @@ func (s *Server) check(ctx context.Context, parameters url.Values, tell func(any
 	o.Progress = func(p fsck.Progress) error {
 		return tell(progress{What: p.What, Done: p.Done, Total: p.Total, Bytes: p.Bytes})
 	}
-	c := fsck.Checker{Records: s.meta, Blobs: s.blobs, Now: s.now}
+	c := fsck.Checker{Records: s.meta, Mender: s.meta, Blobs: s.blobs, Now: s.now}
 	sum, err := c.Run(ctx, o)
 	if err != nil {
 		return err
@@ -47,6 +48,10 @@ func checkOptions(parameters url.Values) (o fsck.Options, err error) {
 			return o, fmt.Errorf("read_data: %q is no number of percent", p)
 		}
 	}
+	if parameters.Get("repair") != "" {
+		o.Repair = fsck.RepairSafely
+	}
+	o.EmptyQuarantine = parameters.Get("empty_quarantine") != ""
 	for _, name := range parameters["repo"] {
 		repo, err := oci.ParseRepo(name)
 		if err != nil {

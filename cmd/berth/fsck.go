@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -15,8 +16,11 @@ import (
 	"berth/internal/oci"
 )
 
-// exitFindings is the exit code of a check that found something wrong.
-const exitFindings = exitError(1)
+// Exit codes of a check that found something wrong.
+const (
+	exitFindings = exitError(1) // and something still is
+	exitRepaired = exitError(3) // and all of it was repaired
+)
 
 func newFsckCommand() *cobra.Command {
 	f := fsckCommand{}
@@ -25,13 +29,18 @@ func newFsckCommand() *cobra.Command {
 		Short: "Check that what is recorded and what is stored agree",
 		Long: "fsck compares the database with the files, in either direction, and says what is wrong,\n" +
 			"what that means and what to do. A server that runs does it itself and goes on serving.\n" +
-			"It changes nothing unless it is told to. With repositories it checks what these have.\n\n" +
-			"Exit code: 0 nothing is wrong, 1 something is, 2 called wrongly.",
-		Example: "  berth fsck\n  berth fsck --read-data\n  berth fsck --read-data=5 team/app",
+			"It changes nothing without --repair. With repositories it checks what these have.\n\n" +
+			"--repair marks what is damaged, so that clients push it again, moves wrong bytes to\n" +
+			"<data>/berth/quarantine, gives back what records lost, and tells the collector what it\n" +
+			"forgot. It deletes no bytes that may be the only copy of something.\n\n" +
+			"Exit code: 0 nothing is wrong, 1 something is, 2 called wrongly, 3 all was repaired.",
+		Example: "  berth fsck\n  berth fsck --read-data\n  berth fsck --read-data=5 team/app\n  berth fsck --read-data --repair",
 	}
 	configured := addConfigFlags(cmd, "data")
 	cmd.Flags().StringVar(&f.readData, "read-data", "0", "read so many `percent` of the blobs whole and compare their digests")
 	cmd.Flags().Lookup("read-data").NoOptDefVal = "100"
+	cmd.Flags().BoolVar(&f.repair, "repair", false, "repair what can be repaired without guessing")
+	cmd.Flags().BoolVar(&f.empty, "empty-quarantine", false, "with --repair: delete for good what was put aside before")
 	cmd.Flags().BoolVar(&f.json, "json", false, "write a line of JSON for each finding, and one for the sum")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f.out = cmd.OutOrStdout()
@@ -47,6 +56,8 @@ func newFsckCommand() *cobra.Command {
 // A fsckCommand is one run of the command.
 type fsckCommand struct {
 	readData string
+	repair   bool
+	empty    bool
 	json     bool
 
 	out io.Writer
@@ -59,6 +70,15 @@ func (f *fsckCommand) parameters(repos []string) (url.Values, error) {
 		return nil, usageError{fmt.Errorf("--read-data: %q is no number from 0 to 100", f.readData)}
 	}
 	p := url.Values{"read_data": {strconv.Itoa(percent)}}
+	if f.empty && !f.repair {
+		return nil, usageError{errors.New("--empty-quarantine deletes files: it goes with --repair")}
+	}
+	if f.repair {
+		p.Set("repair", "1")
+	}
+	if f.empty {
+		p.Set("empty_quarantine", "1")
+	}
 	for _, name := range repos {
 		if _, err := oci.ParseRepo(name); err != nil {
 			return nil, usageError{err}
@@ -72,8 +92,11 @@ func (f *fsckCommand) run(ctx context.Context, c *adminClient, parameters url.Va
 	if err := c.act(ctx, "fsck?"+parameters.Encode(), f.tell); err != nil {
 		return err
 	}
-	if f.sum.Problems > 0 {
+	switch {
+	case f.sum.Problems > f.sum.Cured:
 		return exitFindings
+	case f.sum.Problems > 0:
+		return exitRepaired
 	}
 	return nil
 }
@@ -112,10 +135,10 @@ func (f *fsckCommand) finding(x fsck.Finding) error {
 	if len(x.Holders) > 0 {
 		fmt.Fprintf(&b, "    repositories that have it: %s\n", strings.Join(x.Holders, ", "))
 	}
-	switch {
-	case x.Repaired != "":
-		fmt.Fprintf(&b, "    repaired: %s\n", x.Repaired)
-	case x.Do != "":
+	if x.Done != "" {
+		fmt.Fprintf(&b, "    done: %s\n", x.Done)
+	}
+	if x.Do != "" && !x.Cured {
 		fmt.Fprintf(&b, "    what to do: %s\n", x.Do)
 	}
 	_, err := io.WriteString(f.out, b.String())
@@ -154,11 +177,15 @@ func (f *fsckCommand) summary(s fsck.Summary) error {
 	if s.Infos > 0 {
 		fmt.Fprintf(f.out, "%s worth knowing\n", counted(int(s.Infos), "thing"))
 	}
-	switch {
+	switch left := s.Problems - s.Cured; {
 	case s.Problems == 0:
 		fmt.Fprintln(f.out, "nothing is wrong")
+	case left == 0:
+		fmt.Fprintf(f.out, "%s found and repaired\n", counted(int(s.Problems), "problem"))
+	case s.Cured > 0:
+		fmt.Fprintf(f.out, "%s found, %d of them repaired: see what to do about the others above\n", counted(int(s.Problems), "problem"), s.Cured)
 	default:
-		fmt.Fprintf(f.out, "%s found\n", counted(int(s.Problems), "problem"))
+		fmt.Fprintf(f.out, "%s found: see what to do above\n", counted(int(s.Problems), "problem"))
 	}
 	return nil
 }

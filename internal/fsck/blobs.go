@@ -83,6 +83,11 @@ func (r *run) blob(ctx context.Context, b meta.AuditBlob) error {
 		if f.Holders, err = r.holders(ctx, b.Digest); err != nil {
 			return err
 		}
+		if r.repairing() {
+			if err := r.repairBlob(ctx, &f, b, d); err != nil {
+				return err
+			}
+		}
 		return r.report(f)
 	}
 }

@@ -1,6 +1,7 @@
 package fsck_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"berth/internal/blob"
 	"berth/internal/fsck"
+	"berth/internal/meta"
 	"berth/internal/oci"
 )
 
@@ -94,20 +96,20 @@ func ofRecords() []damage {
 	layer := func(i image) any { return i.blobs[1].Digest.String() }
 	return []damage{
 		{name: "a flipped manifest", want: "manifest-bytes", do: change(`UPDATE manifests SET body = CAST(replace(body, 'schemaVersion', 'schemaversion') AS BLOB) WHERE digest = ?`, manifest)},
-		{name: "an empty manifest", want: "manifest-size manifest-bytes", do: change(`UPDATE manifests SET body = x'' WHERE digest = ?`, manifest)},
+		{name: "an empty manifest", want: "manifest-bytes manifest-size", do: change(`UPDATE manifests SET body = x'' WHERE digest = ?`, manifest)},
 		{name: "a manifest's size", want: "manifest-size", do: change(`UPDATE manifests SET size = 7 WHERE digest = ?`, manifest)},
-		{name: "a deleted need", want: "member-forgotten manifest-references", do: func(e *env, i image) error {
+		{name: "a deleted need", want: "manifest-references member-forgotten", do: func(e *env, i image) error {
 			e.sql(`UPDATE repo_blobs SET candidate = 0 WHERE digest = ?`, layer(i))
 			e.sql(`DELETE FROM manifest_refs WHERE digest = ?`, layer(i))
 			return nil
 		}},
-		{name: "a need too many", want: "part-lost manifest-references", do: func(e *env, i image) error {
+		{name: "a need too many", want: "manifest-references part-lost", do: func(e *env, i image) error {
 			e.sql(`INSERT INTO manifest_refs (repo_id, digest, manifest_id) SELECT repo_id, 'sha256:' || hex(zeroblob(32)), id FROM manifests WHERE digest = ?`, manifest(i))
 			return nil
 		}},
 		{name: "a deleted membership", want: "blob-unheld part-lost", do: change(`DELETE FROM repo_blobs WHERE digest = ?`, layer)},
 		{name: "a deleted blob row", want: "member-unknown object-unknown", do: change(`DELETE FROM blobs WHERE digest = ?`, layer)},
-		{name: "a deleted blob row and membership", want: "part-lost object-unknown", do: func(e *env, i image) error {
+		{name: "a deleted blob row and membership", want: "object-unknown part-lost", do: func(e *env, i image) error {
 			e.sql(`DELETE FROM repo_blobs WHERE digest = ?`, layer(i))
 			e.sql(`DELETE FROM blobs WHERE digest = ?`, layer(i))
 			return nil
@@ -115,7 +117,7 @@ func ofRecords() []damage {
 		{name: "another size in the record", want: "blob-size", do: change(`UPDATE blobs SET size = size + 1 WHERE digest = ?`, layer)},
 		{name: "a key that is none", want: "blob-missing object-unknown", do: change(`UPDATE blobs SET key = 'sha256/' || substr(digest, 8) || '/' || lower(hex(zeroblob(16))) WHERE digest = ?`, layer)},
 		{name: "a needed key among the garbage", want: "key-garbage", do: change(`INSERT INTO garbage (key, due) SELECT key, 0 FROM blobs WHERE digest = ?`, layer)},
-		{name: "a deleted manifest", want: "repository-listed tag-broken row-orphaned row-orphaned row-orphaned", do: change(`DELETE FROM manifests WHERE digest = ?`, manifest)},
+		{name: "a deleted manifest", want: "repository-listed row-orphaned row-orphaned row-orphaned tag-broken", do: change(`DELETE FROM manifests WHERE digest = ?`, manifest)},
 		{name: "a tag that is wrong about its digest", want: "tag-broken", do: change(`UPDATE tags SET digest = ?`, layer)},
 		{name: "a repository not listed", want: "repository-listed", do: change(`UPDATE repos SET listed = 0`)},
 		{name: "a forgotten membership", want: "member-forgotten", do: func(e *env, i image) error {
@@ -149,7 +151,7 @@ func TestFound(t *testing.T) {
 			if got := kinds(found); got != d.want {
 				t.Errorf("found %q, want %q", got, d.want)
 			}
-			if sum.Problems != int64(len(found)) || sum.Repaired != 0 {
+			if sum.Problems != int64(len(found)) || sum.Cured != 0 {
 				t.Errorf("summed up as %+v", sum)
 			}
 			for _, f := range found {
@@ -173,4 +175,145 @@ func TestInfos(t *testing.T) {
 	if got, want := kinds(found), "part-absent subject-absent"; got != want || sum.Problems != 0 || sum.Infos != 2 {
 		t.Errorf("found %q %+v, want %q", got, sum, want)
 	}
+}
+
+// TestRepairedAndHealed holds that after a repair either all is well, or what is
+// left heals when clients push again, and that no bytes are gone: a file that was
+// there is still there, in its place or in the quarantine.
+func TestRepairedAndHealed(t *testing.T) {
+	for _, d := range append(ofFiles(), ofRecords()...) {
+		t.Run(d.name, func(t *testing.T) {
+			e := newEnv(t)
+			i := e.image("team/app")
+			e.damageAndRepair(i, d, func() {})
+			e.heal(i)
+		})
+	}
+}
+
+func (e *env) damageAndRepair(i image, d damage, between func()) {
+	e.t.Helper()
+	if err := d.do(e, i); err != nil {
+		e.t.Fatal(err)
+	}
+	before := e.bytes()
+	between()
+	found, sum := e.checkAll(fsck.Options{ReadData: 100, Repair: fsck.RepairSafely})
+	if sum.Problems == 0 {
+		e.t.Errorf("found nothing")
+	}
+	for _, f := range found {
+		if f.Cured && f.Done == "" {
+			e.t.Errorf("%s: cured, and nobody says how", f.Kind)
+		}
+	}
+	after := e.bytes()
+	for content := range before {
+		if !after[content] && content != "half" {
+			e.t.Errorf("%d bytes %.20q are gone", len(content), content)
+		}
+	}
+}
+
+// heal pushes an image again if that is still needed, and holds that all is well.
+func (e *env) heal(i image) {
+	e.t.Helper()
+	if left := e.check(fsck.Options{ReadData: 100}); len(left) > 0 || e.pullable(i) != nil {
+		e.t.Logf("pushed again for %s, %v", kinds(left), e.pullable(i))
+		e.again(i)
+		e.check(fsck.Options{Repair: fsck.RepairSafely})
+	}
+	e.clean("after all")
+	if err := e.pullable(i); err != nil {
+		e.t.Error(err)
+	}
+	found, _ := e.checkAll(fsck.Options{EmptyQuarantine: true})
+	if len(found) > 0 || e.files("berth/quarantine") > 0 {
+		e.t.Errorf("after the quarantine was emptied: %s, %d files", kinds(found), e.files("berth/quarantine"))
+	}
+}
+
+// TestRepairInterrupted holds that a repair that ends anywhere is one that goes on.
+func TestRepairInterrupted(t *testing.T) {
+	for _, d := range append(ofFiles(), ofRecords()...) {
+		t.Run(d.name, func(t *testing.T) {
+			e := newEnv(t)
+			i := e.image("team/app")
+			e.damageAndRepair(i, d, func() {
+				for n := 1; ; n++ {
+					c := e.checker()
+					stop := &stopper{Mender: e.db, Store: e.blobs, at: n}
+					c.Mender, c.Blobs = stop, stop
+					_, err := c.Run(t.Context(), fsck.Options{ReadData: 100, Repair: fsck.RepairSafely, Tell: func(fsck.Finding) error { return nil }})
+					if !errors.Is(err, errStopped) {
+						if err != nil {
+							t.Fatal(err)
+						}
+						e.sql(`UPDATE clock SET ticks = ticks`) // something to find, below
+						e.orphan("found after the interruptions")
+						return
+					}
+				}
+			})
+			e.heal(i)
+		})
+	}
+}
+
+// errStopped stands for the end of the process.
+var errStopped = errors.New("stopped")
+
+// A stopper does its first changes and ends the process at one of them: before it
+// or, every other time, after it.
+type stopper struct {
+	fsck.Mender
+	fsck.Store
+	at int
+}
+
+func (s *stopper) change(do func() error) error {
+	if s.at--; s.at == 0 {
+		return errStopped
+	}
+	err := do()
+	if s.at--; s.at == 0 && err == nil {
+		return errStopped
+	}
+	return err
+}
+
+func (s *stopper) Mend(ctx context.Context, c meta.Contradiction) (did string, err error) {
+	err = s.change(func() (err error) { did, err = s.Mender.Mend(ctx, c); return err })
+	return did, err
+}
+
+func (s *stopper) Reinstate(ctx context.Context, b meta.Blob) (n int, err error) {
+	err = s.change(func() (err error) { n, err = s.Mender.Reinstate(ctx, b); return err })
+	return n, err
+}
+
+func (s *stopper) MendReferences(ctx context.Context, m meta.AuditManifest, parts []string) (ok bool, err error) {
+	err = s.change(func() (err error) { ok, err = s.Mender.MendReferences(ctx, m, parts); return err })
+	return ok, err
+}
+
+func (s *stopper) EndUpload(ctx context.Context, u meta.AuditUpload) error {
+	return s.change(func() error { return s.Mender.EndUpload(ctx, u) })
+}
+
+func (s *stopper) CondemnUnknown(ctx context.Context, key blob.Key) error {
+	return s.change(func() error { return s.Mender.CondemnUnknown(ctx, key) })
+}
+
+func (s *stopper) MarkDamaged(ctx context.Context, d oci.Digest, key blob.Key) error {
+	return s.change(func() error { return s.Mender.MarkDamaged(ctx, d, key) })
+}
+
+func (s *stopper) Quarantine(ctx context.Context, key blob.Key) (ok bool, err error) {
+	err = s.change(func() (err error) { ok, err = s.Store.Quarantine(ctx, key); return err })
+	return ok, err
+}
+
+func (s *stopper) Delete(ctx context.Context, key blob.Key) error {
+	return s.change(func() error { return s.Store.Delete(ctx, key) })
 }

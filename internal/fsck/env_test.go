@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -234,7 +235,7 @@ func (e *env) sql(text string, args ...any) {
 }
 
 func (e *env) checker() *fsck.Checker {
-	return &fsck.Checker{Records: e.db, Blobs: e.blobs}
+	return &fsck.Checker{Records: e.db, Mender: e.db, Blobs: e.blobs}
 }
 
 // check runs a check and returns what it found, without what is only worth
@@ -276,6 +277,7 @@ func kinds(list []fsck.Finding) string {
 	for _, f := range list {
 		names = append(names, string(f.Kind))
 	}
+	slices.Sort(names)
 	return strings.Join(names, " ")
 }
 
@@ -296,6 +298,27 @@ func (e *env) files(dir string) int {
 		e.t.Fatal(err)
 	}
 	return n
+}
+
+// bytes returns the contents of all files below the data directory's objects,
+// uploads and quarantine.
+func (e *env) bytes() map[string]bool {
+	e.t.Helper()
+	found := map[string]bool{}
+	for _, dir := range []string{"docker", "berth"} {
+		err := filepath.WalkDir(filepath.Join(e.dir, dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			found[string(b)] = true
+			return err
+		})
+		if err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	return found
 }
 
 // orphan makes an object that no record names.

@@ -57,8 +57,9 @@ type Finding struct {
 	Detail     string   `json:"detail,omitempty"`
 	Holders    []string `json:"holders,omitempty"` // some of the repositories that have it
 	Means      string   `json:"means"`
-	Do         string   `json:"do,omitempty"`       // what a person can do about it
-	Repaired   string   `json:"repaired,omitempty"` // what was done about it
+	Do         string   `json:"do,omitempty"`    // what a person can do about it
+	Done       string   `json:"done,omitempty"`  // what a repair did about it
+	Cured      bool     `json:"cured,omitempty"` // and nothing is wrong any more
 }
 
 // An account is what a kind means and what to do about it.

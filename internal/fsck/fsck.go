@@ -26,6 +26,7 @@ type Store interface {
 // A Checker checks a registry. Its fields must be set before use.
 type Checker struct {
 	Records Records
+	Mender  Mender // needed for repairs only
 	Blobs   Store
 	Now     func() time.Time // by which files are old
 }
@@ -39,6 +40,12 @@ type Options struct {
 	// Repos limits the check to what these repositories have. Empty: everything,
 	// and also what belongs to none.
 	Repos []oci.Repo
+
+	// Repair says whether what is found is repaired.
+	Repair Repair
+
+	// EmptyQuarantine deletes for good what was put aside before this check.
+	EmptyQuarantine bool
 
 	// Tell is called for every finding. Its error ends the check.
 	Tell func(Finding) error
@@ -64,7 +71,7 @@ type Summary struct {
 	Uploads   int64 `json:"uploads"`
 	Objects   int64 `json:"objects"`  // looked for in the records
 	Problems  int64 `json:"problems"` // found
-	Repaired  int64 `json:"repaired"` // of these
+	Cured     int64 `json:"cured"`    // of these, by a repair
 	Infos     int64 `json:"infos"`    // worth knowing
 }
 
@@ -86,12 +93,17 @@ func (c *Checker) Run(ctx context.Context, o Options) (Summary, error) {
 		return r.sum, err
 	}
 	r.total = total
-	steps := []func(context.Context) error{r.database, r.records, r.manifests, r.blobs, r.objects, r.uploads, r.quarantine}
+	steps := []func(context.Context) error{r.database, r.objects, r.uploads, r.manifests, r.records, r.blobs, r.quarantine}
 	if len(o.Repos) > 0 {
 		if err := r.limit(ctx); err != nil {
 			return r.sum, err
 		}
-		steps = []func(context.Context) error{r.records, r.manifests, r.blobs}
+		steps = []func(context.Context) error{r.manifests, r.records, r.blobs}
+	}
+	if o.EmptyQuarantine {
+		if err := c.Blobs.EmptyQuarantine(ctx); err != nil {
+			return r.sum, err
+		}
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -137,8 +149,8 @@ func (r *run) report(f Finding) error {
 		r.sum.Infos++
 	default:
 		r.sum.Problems++
-		if f.Repaired != "" {
-			r.sum.Repaired++
+		if f.Cured {
+			r.sum.Cured++
 		}
 	}
 	return r.o.Tell(f)

@@ -43,7 +43,7 @@ func (r *run) manifest(ctx context.Context, m meta.AuditManifest) error {
 		return f
 	}
 	if !hasDigest(m) {
-		return r.report(about(ManifestBytes))
+		return r.manifestFinding(ctx, about(ManifestBytes), m)
 	}
 	if _, err := parse(m); err != nil {
 		f := about(ManifestForm)
@@ -63,6 +63,16 @@ func (r *run) manifest(ctx context.Context, m meta.AuditManifest) error {
 	}
 	f := about(Kind(meta.FaultReferences))
 	f.Detail = detail
+	return r.manifestFinding(ctx, f, m)
+}
+
+// manifestFinding repairs a manifest if it is to, and reports it.
+func (r *run) manifestFinding(ctx context.Context, f Finding, m meta.AuditManifest) error {
+	if r.repairing() {
+		if err := r.repairManifest(ctx, &f, m); err != nil {
+			return err
+		}
+	}
 	return r.report(f)
 }
 

@@ -31,7 +31,7 @@ func (r *run) objects(ctx context.Context) error {
 			continue
 		}
 		if unknown {
-			if err := r.stray(o); err != nil {
+			if err := r.stray(ctx, o); err != nil {
 				return err
 			}
 		}
@@ -59,7 +59,7 @@ func (r *run) leftovers(ctx context.Context) error {
 			return err
 		}
 		if unknown {
-			if err := r.stray(o); err != nil {
+			if err := r.stray(ctx, o); err != nil {
 				return err
 			}
 		}
@@ -68,13 +68,18 @@ func (r *run) leftovers(ctx context.Context) error {
 }
 
 // stray reports an object that no record names.
-func (r *run) stray(o blob.Object) error {
+func (r *run) stray(ctx context.Context, o blob.Object) error {
 	f := newFinding(ObjectUnknown)
 	if !o.Finished {
 		f = newFinding(UploadUnknown)
 	}
 	f.Key, f.Digest, f.Size = o.Key, o.Digest.String(), o.Size
 	f.Age = r.Now().Sub(o.ModTime).Truncate(time.Second).String()
+	if r.repairing() {
+		if err := r.repairObject(ctx, &f, o); err != nil {
+			return err
+		}
+	}
 	return r.report(f)
 }
 
@@ -129,6 +134,12 @@ func (r *run) upload(ctx context.Context, u meta.AuditUpload) error {
 	f := newFinding(UploadLost)
 	f.Repository, f.Key, f.Size = u.Repo.Name, u.Key, u.Size
 	f.Detail = fmt.Sprintf("%d of %d bytes are there", is.Size, u.Size)
+	if r.repairing() {
+		if err := r.Mender.EndUpload(ctx, u); err != nil {
+			return err
+		}
+		f.Done, f.Cured = "ended", true
+	}
 	return r.report(f)
 }
 

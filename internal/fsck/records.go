@@ -40,6 +40,11 @@ func (r *run) contradiction(ctx context.Context, c meta.Contradiction) error {
 	if err != nil {
 		return err
 	}
+	if r.repairing() {
+		if err := r.repairRecord(ctx, &f, c); err != nil {
+			return err
+		}
+	}
 	return r.report(f)
 }
 

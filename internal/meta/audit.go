@@ -145,3 +145,32 @@ type Contradictions interface {
 	// AuditRepoID returns the number of a repository, else ErrNotFound.
 	AuditRepoID(ctx context.Context, repo oci.Repo) (int64, error)
 }
+
+// Mending repairs records. Each method looks again, in its own transaction,
+// whether there still is something to repair, and says so.
+type Mending interface {
+	// Mend repairs a contradiction and says what it did; empty if there was nothing
+	// to do, or nothing that can be done without guessing.
+	Mend(ctx context.Context, c Contradiction) (string, error)
+
+	// Reinstate records an object, whose bytes the caller has checked, as blob
+	// b.Digest and gives it to every repository that had it: to whose manifests it
+	// was known. It returns how many have it then. If none is to have it, or there
+	// is an undamaged record of another object, it does nothing and returns 0.
+	Reinstate(ctx context.Context, b Blob) (int, error)
+
+	// MendReferences records that manifest m, as it is given, needs parts and
+	// nothing else. It reports whether the manifest still was that one.
+	MendReferences(ctx context.Context, m AuditManifest, parts []string) (bool, error)
+
+	// MendManifest gives a manifest whose bytes are wrong those of another
+	// repository, where good says that they are right. It reports whether there
+	// were any.
+	MendManifest(ctx context.Context, m AuditManifest, good func(body []byte) bool) (bool, error)
+
+	// EndUpload ends an upload that is still as it is given.
+	EndUpload(ctx context.Context, u AuditUpload) error
+
+	// CondemnUnknown makes the key of an object that no record names garbage.
+	CondemnUnknown(ctx context.Context, key blob.Key) error
+}
