@@ -14,8 +14,12 @@ import (
 // gone. What that costs is said: nobody should find out by a missing tag.
 func (s *Server) openDatabase(ctx context.Context, now func() time.Time) error {
 	s.snapshots = sqlmeta.Snapshots{Dir: filepath.Join(s.cfg.Data, ownDir, snapshotsDir), Keep: s.cfg.Database.Snapshots.Keep}
+	immutable, err := immutableTags(s.cfg.Tags.Immutable)
+	if err != nil {
+		return err
+	}
 	db, found, err := sqlmeta.OpenOrRestore(ctx, sqlmeta.Options{
-		Path: s.cfg.Database.Path, Grace: s.cfg.GC.Grace, Delay: s.cfg.GC.Delay, Now: now,
+		Path: s.cfg.Database.Path, Grace: s.cfg.GC.Grace, Delay: s.cfg.GC.Delay, Immutable: immutable, Now: now,
 	}, s.snapshots)
 	if err != nil {
 		return err

@@ -94,6 +94,7 @@ func newRootCommand() *cobra.Command {
 		newConfigCommand(),
 		newAccessCommand(),
 		newEventsCommand(),
+		newTagCommand(),
 		newFsckCommand(),
 	)
 	return root

@@ -47,7 +47,7 @@ const (
 // An Actor is who does something, and by which request.
 type Actor struct {
 	Name      string // the user's; empty is the anonymous
-	Via       string // who checked the name, if not the registry itself: "proxy" or "token"
+	Via       string // who checked the name, if not the registry itself: "proxy", "token", or "operator" without a name
 	Addr      string // where the client is: an address, with its port if that is known
 	Host      string // the registry's, as the request named it
 	Method    string // of HTTP

@@ -19,6 +19,7 @@ type Records interface {
 	meta.Blobs
 	meta.Manifests
 	meta.Listings
+	TagRecords
 }
 
 // Deletion says whether clients may delete.
@@ -250,7 +251,7 @@ func (c *Core) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) 
 	if errors.Is(err, meta.ErrNotFound) {
 		return c.manifestUnknown(ctx, repo, oci.Ref{Digest: d})
 	}
-	return inUse(err, "manifest "+d.String())
+	return immutable(inUse(err, "manifest "+d.String()), "so "+d.String()+" stays, to which it points")
 }
 
 // DeleteTag implements Deleter.
@@ -262,5 +263,5 @@ func (c *Core) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error 
 	if errors.Is(err, meta.ErrNotFound) {
 		return c.manifestUnknown(ctx, repo, oci.Ref{Tag: tag})
 	}
-	return err
+	return immutable(err, "leave it where it is")
 }

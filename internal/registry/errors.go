@@ -79,5 +79,5 @@ func manifestError(err error) error {
 			Message: fmt.Sprintf("the manifest says that %s has %d bytes, and it has %d", e.Digest, e.Says, e.Has),
 		}
 	}
-	return err
+	return immutable(err, "push under another tag")
 }
