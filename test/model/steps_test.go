@@ -586,11 +586,11 @@ func (w *world) damageBlob() {
 			keys = append(keys, c.key)
 		}
 	}
-	if len(keys) == 0 {
+	if len(keys) == 0 || !w.fragile {
 		return
 	}
 	key := pick(w, keys)
-	w.broken[key] = true
+	w.broken[key], w.damaged = true, true
 	how := w.rnd.IntN(3)
 	w.step("damage an object in way %d", how)
 	path := filepath.Join(w.dir, "data", "docker/registry/v2/blobs", filepath.FromSlash(w.pathOf(key)))
@@ -617,9 +617,10 @@ func (w *world) pathOf(key blob.Key) string {
 
 func (w *world) damageManifest() {
 	list := w.sortedManifests()
-	if len(list) == 0 {
+	if len(list) == 0 || !w.fragile {
 		return
 	}
+	w.damaged = true
 	k := pick(w, list)
 	w.step("damage manifest %s of %s", w.pool.name(mustDigest(k.name)), k.repo)
 	_, err := w.peekDB.ExecContext(w.t.Context(), `UPDATE manifests SET body = substr(body, 2) || ' ' WHERE digest = ?

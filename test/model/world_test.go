@@ -58,6 +58,9 @@ type world struct {
 	quiet     *registry.Core // without faults, and its reads leave no trace
 	collector *gc.Collector
 
+	fragile bool // whether anything is damaged behind the registry's back
+	damaged bool // it was
+
 	s        state             // what is recorded
 	broken   map[blob.Key]bool // objects that were damaged behind the registry's back
 	sessions []*session        // uploads that the clients know of
@@ -101,7 +104,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		wall: time.Unix(1_700_000_000, 0),
 	}
 	w.pool = newPool(t, w.rnd)
-	w.refuse = w.chance(20)
+	w.refuse, w.fragile = w.chance(20), w.chance(60)
 	if seed%2 == 1 {
 		w.mem = memblob.New()
 	}
