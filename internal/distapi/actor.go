@@ -7,6 +7,8 @@ import (
 
 	"berth/internal/auth"
 	"berth/internal/event"
+	"berth/internal/meta"
+	"berth/internal/oci"
 )
 
 // maxAgent is how much of a User-Agent is kept, in bytes.
@@ -40,4 +42,15 @@ func (h *Handler) pulled(c *call, e event.Event) {
 	}
 	e.Action, e.Repo, e.By = event.Pull, c.route.Repo, c.by
 	h.Pulled(e)
+}
+
+// used tells what a request for manifest d means for how long it is kept.
+func (h *Handler) used(r *http.Request, c *call, d oci.Digest) {
+	switch {
+	case h.Used == nil:
+	case r.Method != http.MethodHead:
+		h.Used(c.route.Repo, d, meta.Pulled)
+	case c.route.Ref.Tag.IsZero():
+		h.Used(c.route.Repo, d, meta.Seen)
+	}
 }

@@ -195,6 +195,7 @@ func (h *Handler) manifestGet(w http.ResponseWriter, r *http.Request, c *call) e
 	if c.route.Ref.Tag.IsZero() {
 		h.keep(header, c.route.Repo)
 	}
+	h.used(r, c, m.Digest)
 	if done, err := conditions(w, r, etag(m.Digest)); done {
 		return err
 	}

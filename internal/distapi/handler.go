@@ -16,6 +16,7 @@ import (
 	"berth/internal/auth/token"
 	"berth/internal/distapi/route"
 	"berth/internal/event"
+	"berth/internal/meta"
 	"berth/internal/oci"
 	"berth/internal/registry"
 )
@@ -92,6 +93,11 @@ type Handler struct {
 	// of those of which only the header was asked for, and of blobs that the client
 	// has already.
 	Pulled func(event.Event)
+
+	// Used, if it is set, is told what became of a manifest: it was sent, or
+	// somebody asked by its digest whether it is there, as clients do that leave
+	// out of a push what they need not send. It must not wait.
+	Used func(oci.Repo, oci.Digest, meta.Use)
 
 	// Observe, if it is set, is told of every request before its answer ends.
 	Observe func(*http.Request, Outcome)

@@ -55,6 +55,7 @@ type DB struct {
 	reader  *reader
 	writer  *writer
 	outbox  *outbox
+	uses    *uses
 	changes atomic.Int64 // mutations since Open, the clock's left out
 	shadow  atomic.Bool  // links of registry:2's tree are kept in step
 	snapped atomic.Int64 // what changes was, plus one, when the last Take began; 0: none yet
@@ -89,7 +90,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	db := &DB{opts: o, path: path}
+	db := &DB{opts: o, path: path, uses: newUses()}
 	if err := db.open(ctx); err != nil {
 		if db.reader != nil {
 			db.reader.close()
@@ -140,7 +141,7 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay, isImmutable: db.opts.Immutable, outbox: db.outbox, shadow: &db.shadow}
-	return nil
+	return db.beginUses(ctx)
 }
 
 // syncLog makes the log durable that a killed process may have left. SQLite takes
@@ -161,7 +162,7 @@ func syncLog(path string) error {
 // Every call after it fails.
 func (db *DB) Close() error {
 	ctx := context.Background()
-	flushed := db.FlushEvents(ctx)
+	flushed := errors.Join(db.FlushEvents(ctx), db.FlushUses(ctx))
 	err := db.SaveClock(ctx)
 	if errors.Is(err, errClosed) {
 		return nil

@@ -21,6 +21,7 @@ func (db *DB) PutManifest(ctx context.Context, p meta.ManifestPut) (meta.Manifes
 		for _, e := range pushed(p) {
 			db.NoteEvent(e)
 		}
+		db.NoteUse(p.Repo, p.Digest, meta.PushedAgain)
 		return res, nil
 	}
 	err = db.write(ctx, durable, func(ctx context.Context, t *tx) (err error) {
@@ -267,7 +268,13 @@ func (t *tx) storeManifest(ctx context.Context, repo int64, p meta.ManifestPut, 
 		var mediaType string
 		var body []byte
 		err = t.get(ctx, `SELECT id, media_type, body FROM manifests WHERE repo_id = $1 AND digest = $2`, row[:2], &id, &mediaType, &body)
-		if err != nil || mediaType == m.MediaType && bytes.Equal(body, m.Body) {
+		if err != nil {
+			return id, err
+		}
+		if mediaType == m.MediaType && bytes.Equal(body, m.Body) {
+			if len(p.Tags) == 0 { // else the tags know
+				err = t.pushedAgain(ctx, id)
+			}
 			return id, err
 		}
 		err = t.replace(ctx, repo, id, row)

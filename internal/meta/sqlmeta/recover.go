@@ -50,7 +50,13 @@ func OpenOrRestore(ctx context.Context, o Options, s Snapshots) (*DB, Recovery, 
 	if err != nil {
 		return nil, r.Recovery, r.advise(ctx, err)
 	}
-	if err := r.remember(); err != nil {
+	if r.From != "" || r.Moved {
+		err = db.beginUsesAnew(ctx)
+	}
+	if err == nil {
+		err = r.remember()
+	}
+	if err != nil {
 		db.Close()
 		return nil, r.Recovery, fmt.Errorf("open database %s: %w", path, err)
 	}
