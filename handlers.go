@@ -18,6 +18,7 @@ func (s *Server) clientHandler() http.Handler {
 		ProxyHeader: s.login.proxy,
 		Open:        s.open,
 		Pulled:      s.pulled(),
+		Used:        s.meta.NoteUse,
 		Policy:      s.login.policy,
 		Tokens:      s.login.tokens,
 		TokenServer: s.login.server,

@@ -139,6 +139,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error { return s.keepDatabase(ctx) })
 	group.Go(func() error { return s.keepEvents(ctx) })
+	group.Go(func() error { return s.keepUses(ctx) })
 	for _, e := range s.notifications.endpoints {
 		group.Go(func() error { return e.Run(ctx) })
 	}

@@ -1,6 +1,7 @@
 package distapi
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -8,6 +9,8 @@ import (
 
 	"berth/internal/auth"
 	"berth/internal/event"
+	"berth/internal/meta"
+	"berth/internal/oci"
 	"berth/internal/registry"
 )
 
@@ -63,6 +66,40 @@ func TestPulled(t *testing.T) {
 		}
 		if have != tt.want {
 			t.Errorf("%s %s: told of %q, want %q", tt.method, tt.target, have, tt.want)
+		}
+	}
+}
+
+// TestUsed holds what is noted of manifests, for how long they are kept.
+func TestUsed(t *testing.T) {
+	b := newBench(t, "basic")
+	var got []string
+	b.Used = func(r oci.Repo, d oci.Digest, u meta.Use) { got = append(got, fmt.Sprint(r, " ", d, " ", u)) }
+	manifest := b.pushManifest(t, "a/b", `{"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`, "v1")
+	blob := b.pushBlob("a/b", "some bytes")
+	alice := http.Header{"Authorization": {"Basic YWxpY2U6c2VjcmV0"}}
+	fresh := alice.Clone()
+	fresh.Set("If-None-Match", etag(manifest))
+	pulled, seen := fmt.Sprint("a/b ", manifest, " ", meta.Pulled), fmt.Sprint("a/b ", manifest, " ", meta.Seen)
+	for _, tt := range []struct {
+		method, target string
+		header         http.Header
+		want           string
+	}{
+		{"GET", "/v2/a/b/manifests/v1", alice, pulled},
+		{"GET", "/v2/a/b/manifests/" + manifest.String(), alice, pulled},
+		{"GET", "/v2/a/b/manifests/v1", fresh, pulled}, // from a cache in between
+		{"HEAD", "/v2/a/b/manifests/v1", alice, ""},
+		{"HEAD", "/v2/a/b/manifests/" + manifest.String(), alice, seen},
+		{"GET", "/v2/a/b/manifests/v2", alice, ""},
+		{"GET", "/v2/a/b/manifests/v1", nil, ""},
+		{"GET", "/v2/a/b/blobs/" + blob.String(), alice, ""},
+		{"GET", "/v2/a/b/tags/list", alice, ""},
+	} {
+		got = nil
+		b.send(t, tt.method, tt.target, tt.header, nil)
+		if have := strings.Join(got, ", "); have != tt.want {
+			t.Errorf("%s %s: noted %q, want %q", tt.method, tt.target, have, tt.want)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func randomRules(t testing.TB, r *rand.Rand) (list []rule) {
 // TestProperties holds, for random repositories and rules, what must be true of
 // every plan.
 func TestProperties(t *testing.T) {
-	for seed := range uint64(30_000) {
+	for seed := range uint64(8_000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		w := randomWorld(t, r)
 		list := randomRules(t, r)

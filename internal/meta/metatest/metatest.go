@@ -46,6 +46,8 @@ type DB interface {
 	meta.Pruning
 	meta.Outbox
 	meta.EventNotes
+	meta.Uses
+	meta.Retaining
 	meta.Adoption
 	meta.Shadow
 	meta.Finish
@@ -79,6 +81,7 @@ func Run(t *testing.T, open Opener) {
 		{"Garbage", garbageTests()},
 		{"Prune", pruneTests()},
 		{"Usage", usageTests()},
+		{"Uses", useTests()},
 		{"Events", eventTests()},
 		{"Take", takeTests()},
 		{"Shadow", shadowTests()},

@@ -108,6 +108,37 @@ func BenchmarkFindManifestByTag(b *testing.B) {
 	}
 }
 
+// BenchmarkNoteUse is what a pull costs more because it is noted.
+func BenchmarkNoteUse(b *testing.B) {
+	db, err := Open(b.Context(), Options{Path: filepath.Join(b.TempDir(), "berth.db")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	repo := mustRepo(b, "library/app")
+	var digests []oci.Digest
+	for i := range 1000 {
+		digests = append(digests, oci.SHA256.FromBytes(fmt.Append(nil, i)))
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		db.NoteUse(repo, digests[i%len(digests)], meta.Pulled)
+		i++
+	}
+}
+
+// BenchmarkRepoState reads what retention asks of 10,000 tags.
+func BenchmarkRepoState(b *testing.B) {
+	f := newBench(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if s, err := f.RepoState(b.Context(), f.repo); err != nil || len(s.Tags) != 10_000 || len(s.Manifests) != 10_000 {
+			b.Fatal(len(s.Tags), err)
+		}
+	}
+}
+
 func BenchmarkTagsPage(b *testing.B) {
 	f := newBench(b)
 	b.ReportAllocs()

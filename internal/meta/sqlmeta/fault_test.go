@@ -61,6 +61,10 @@ func operations(t *testing.T) []operation {
 		{"Subscribe", func(ctx context.Context, db *DB) error { _, err := db.Subscribe(ctx, "new", meta.NeedNews); return err }},
 		{"Advance", func(ctx context.Context, db *DB) error { return db.Advance(ctx, "reader", 1) }},
 		{"Unsubscribe", func(ctx context.Context, db *DB) error { return db.Unsubscribe(ctx, "reader") }},
+		{"FlushUses", func(ctx context.Context, db *DB) error {
+			db.NoteUse(a, image.Digest, meta.Pulled)
+			return db.FlushUses(ctx)
+		}},
 		{"SaveClock", func(ctx context.Context, db *DB) error { return db.SaveClock(ctx) }},
 	}
 }
@@ -103,7 +107,7 @@ func dump(t *testing.T, db *DB) string {
 	t.Helper()
 	var b strings.Builder
 	for _, table := range []string{"repos", "blobs", "repo_blobs", "manifests", "manifest_refs", "tags", "losses", "garbage", "uploads", "clock",
-		"tag_history", "event_readers", "(SELECT seq, action, kind, repo, digest, tag FROM events)"} {
+		"tag_history", "event_readers", "pulls", "(SELECT seq, action, kind, repo, digest, tag FROM events)"} {
 		rows, err := db.reader.pool.QueryContext(t.Context(), "SELECT * FROM "+table)
 		if err != nil {
 			t.Fatal(err)

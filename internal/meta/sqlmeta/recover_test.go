@@ -286,6 +286,37 @@ func TestRestoreMissing(t *testing.T) {
 
 // TestRestoreSkipsBroken holds that a broken snapshot is passed over, and that
 // without a good one nothing is begun in silence.
+// TestPullsAreUnknownAfterRestore holds that a database which was brought back
+// from a copy counts pulls from then on: it does not know those since the copy was
+// made.
+func TestPullsAreUnknownAfterRestore(t *testing.T) {
+	s := newSite(t)
+	since := func() time.Time {
+		t.Helper()
+		db, _ := s.open()
+		defer db.Close()
+		at, err := db.UsesSince(t.Context())
+		s.ok(err)
+		return at
+	}
+	s.fill([]string{"v1"}, []string{"v2"})
+	first := since()
+	s.now = s.now.Add(time.Hour)
+	if again := since(); !again.Equal(first) {
+		t.Errorf("opened again: got %v, want %v", again, first)
+	}
+	s.ok(os.Remove(s.path()))
+	s.now = s.now.Add(time.Hour)
+	restored := since()
+	if !restored.After(first) {
+		t.Errorf("after a restore: got %v, want later than %v", restored, first)
+	}
+	s.now = s.now.Add(time.Hour)
+	if again := since(); !again.Equal(restored) {
+		t.Errorf("opened again after a restore: got %v, want %v", again, restored)
+	}
+}
+
 func TestRestoreSkipsBroken(t *testing.T) {
 	s := newSite(t)
 	older := s.fill([]string{"v1"}, nil)
