@@ -47,7 +47,7 @@ func (db *DB) repoState(ctx context.Context, repo oci.Repo) (s meta.RepoState, e
 
 // untaggedTimes fills in when manifests lost a tag, as far as that is remembered.
 func (db *DB) untaggedTimes(ctx context.Context, repo oci.Repo, list []meta.ManifestState) error {
-	return db.reader.each(ctx, `SELECT was, MAX(time_us) FROM tag_history WHERE repo = $1 AND was <> '' GROUP BY was`, args{repo.String()},
+	return db.reader.each(ctx, `SELECT was, time_us FROM tag_history WHERE repo = $1 AND was <> ''`, args{repo.String()},
 		func(scan func(...any) error) error {
 			var digest string
 			var at int64
@@ -55,8 +55,8 @@ func (db *DB) untaggedTimes(ctx context.Context, repo oci.Repo, list []meta.Mani
 				return err
 			}
 			i, found := slices.BinarySearchFunc(list, digest, func(m meta.ManifestState, d string) int { return strings.Compare(m.Digest.String(), d) })
-			if found {
-				list[i].Untagged = instant(at)
+			if at := instant(at); found && at.After(list[i].Untagged) {
+				list[i].Untagged = at
 			}
 			return nil
 		})
