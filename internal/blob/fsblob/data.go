@@ -2,8 +2,6 @@ package fsblob
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -264,8 +262,10 @@ func (s *Store) Own(ctx context.Context, key blob.Key) (blob.Key, error) {
 	if !ok {
 		return key, nil
 	}
-	sum := sha256.Sum256([]byte(key))
-	o := object{a.digest, blob.Key(hex.EncodeToString(sum[:16]))}
+	o, err := parseFinished(OwnKey(key))
+	if err != nil {
+		return "", err
+	}
 	if err := s.own(ctx, a, o); err != nil {
 		return "", fmt.Errorf("take over %s: %w", key, mark(err))
 	}
