@@ -23,6 +23,10 @@ type action func(ctx context.Context, parameters url.Values, tell func(any) erro
 func (s *Server) actions() map[string]action {
 	return map[string]action{
 		"adopt":            s.adoptNow,
+		"backup":           s.takeBackup,
+		"backup-alive":     s.backupAlive,
+		"backup-damaged":   s.backupDamaged,
+		"backup-end":       s.backupEnd,
 		"collect":          s.collect,
 		"df":               s.df,
 		"endpoints":        s.listEndpoints,

@@ -54,6 +54,7 @@ type Server struct {
 	shadow    *tree.Shadow  // nil when it is not written
 
 	notifications notifications
+	backups       backups
 
 	clients http.Handler // what ServeHTTP serves
 	admin   http.Handler // the same registry without log-in, for the operator
@@ -149,6 +150,9 @@ func (s *Server) openData(ctx context.Context, now func() time.Time) error {
 		return err
 	}
 	s.closers.add(func(context.Context) error { return lock.Close() })
+	if err := refuseUnfinished(s.cfg.Data); err != nil {
+		return err
+	}
 	if s.blobs, err = fsblob.Open(fsblob.Options{Dir: s.cfg.Data, Reserve: int64(s.cfg.Storage.Reserve), Log: s.log}); err != nil {
 		return err
 	}

@@ -87,6 +87,8 @@ func newRootCommand() *cobra.Command {
 		newAdoptCommand(),
 		newImportCommand(),
 		newExportCommand(),
+		newBackupCommand(),
+		newRestoreCommand(),
 		newHtpasswdCommand(),
 		newTLSCommand(),
 		newHealthCommand(),

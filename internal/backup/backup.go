@@ -83,6 +83,10 @@ type Options struct {
 	// wrong with it and some of the repositories that have it, where that is known.
 	Damaged func(e DamageError, repositories []string) error
 
+	// Confirm is called before a backup becomes valid. Its error says that objects
+	// may have been deleted while it was taken.
+	Confirm func() error
+
 	// Temp is a folder for what has to be kept for a while; empty is the system's.
 	Temp string
 }

@@ -106,14 +106,16 @@ func (t *tree) run(ctx context.Context, to receiver, tell *teller) error {
 			return err
 		}
 	}
-	return t.database(ctx, to)
+	return t.database(ctx, to, tell)
 }
 
 // files lists the small files there are.
 func (t *tree) files() ([]string, error) {
 	var names []string
-	if info, err := t.root.Lstat(tokenKeyName); err == nil && info.Mode().IsRegular() {
-		names = append(names, tokenKeyName)
+	for _, name := range []string{OriginName, tokenKeyName} {
+		if info, err := t.root.Lstat(name); err == nil && info.Mode().IsRegular() {
+			names = append(names, name)
+		}
 	}
 	list, err := fs.ReadDir(t.root.FS(), acmeDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -184,7 +186,7 @@ func (t *tree) damaged(ctx context.Context, tell *teller, e *DamageError) error 
 }
 
 // database gives the database, which does not change any more, and the manifest.
-func (t *tree) database(ctx context.Context, to receiver) error {
+func (t *tree) database(ctx context.Context, to receiver, tell *teller) error {
 	err := t.copy.Close()
 	t.copy = nil
 	if err != nil {
@@ -204,6 +206,11 @@ func (t *tree) database(ctx context.Context, to receiver) error {
 	}
 	if err := to.database(ctx, size, f); err != nil {
 		return fmt.Errorf("copy the database: %w", err)
+	}
+	if confirm := tell.o.Confirm; confirm != nil {
+		if err := confirm(); err != nil {
+			return err
+		}
 	}
 	return to.end(ctx, t.head)
 }

@@ -22,10 +22,10 @@ const Format = 1
 // coming: the counts are then the most there can be.
 type Manifest struct {
 	Format int       `json:"format"`
-	ID     blob.Key  `json:"id"`    // made up for each backup
+	ID     blob.Key  `json:"id"`               // made up for each backup
 	Origin string    `json:"origin,omitempty"` // tells registries apart; empty: not known
-	Berth  string    `json:"berth"` // the version that wrote it
-	Taken  time.Time `json:"taken"` // everything acknowledged before is in it
+	Berth  string    `json:"berth"`            // the version that wrote it
+	Taken  time.Time `json:"taken"`            // everything acknowledged before is in it
 
 	sqlmeta.Contents
 
@@ -78,8 +78,11 @@ func readManifest(r io.Reader) (Manifest, error) {
 	return parseManifest(text)
 }
 
-// The small files of a data directory that a backup holds: the key that tokens
-// are signed with, and the certificates of ACME.
+// OriginName is the file of a data directory that tells its registry from others.
+const OriginName = "berth/backup.id"
+
+// The small files of a data directory that a backup holds besides: the key that
+// tokens are signed with, and the certificates of ACME.
 const (
 	tokenKeyName = "berth/token.key"
 	acmeDir      = "berth/acme"
@@ -94,7 +97,7 @@ const (
 // isFile reports whether name is that of a small file. Only such names are ever
 // written from a backup.
 func isFile(name string) bool {
-	if name == tokenKeyName {
+	if name == tokenKeyName || name == OriginName {
 		return true
 	}
 	base, ok := strings.CutPrefix(name, acmeDir+"/")

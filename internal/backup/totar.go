@@ -222,7 +222,9 @@ func notWhole(err error) error {
 
 // part hands one entry on, if it is one that a backup has at this place.
 func (b *tarball) part(ctx context.Context, h *tar.Header, to receiver, tell *teller) error {
-	refuse := func(why string) error { return fmt.Errorf("the archive holds %q, %s: it is damaged or not Berth's", h.Name, why) }
+	refuse := func(why string) error {
+		return fmt.Errorf("the archive holds %q, %s: it is damaged or not Berth's", h.Name, why)
+	}
 	key, _, err := fsblob.KeyAt(h.Name)
 	switch {
 	case b.hasDB:

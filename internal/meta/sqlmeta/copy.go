@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 
 	"berth/internal/blob"
@@ -34,6 +35,10 @@ func ViewCopy(ctx context.Context, path string) (*Copy, error) {
 }
 
 func openCopy(ctx context.Context, path string, l liveness, pragmas []string) (*Copy, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
 	pool, err := openSQLite(path, l, pragmas, nil)
 	if err != nil {
 		return nil, err
@@ -65,6 +70,10 @@ func (c *Copy) Close() error {
 // CheckCopy reads the whole database file path, which nobody uses, and returns an
 // error if its pages are damaged or its records contradict each other.
 func CheckCopy(ctx context.Context, path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
 	if err := checkFile(ctx, path, finished); err != nil {
 		return fmt.Errorf("check the database %s: %w", path, err)
 	}
