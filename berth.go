@@ -15,6 +15,7 @@ import (
 	"berth/internal/auth"
 	"berth/internal/blob/fsblob"
 	"berth/internal/event"
+	"berth/internal/fsck"
 	"berth/internal/gc"
 	"berth/internal/guard"
 	"berth/internal/listen"
@@ -44,6 +45,7 @@ type Server struct {
 	blobs     *fsblob.Store
 	core      *registry.Core
 	collector *gc.Collector
+	scrubber  *fsck.Scrubber
 	snapshots sqlmeta.Snapshots
 	login     *login
 	proxies   *listen.Proxies
@@ -114,6 +116,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		Steps: []gc.Step{s.trimHistory()},
 		Every: cfg.GC.Every, Window: gcWindow(cfg.GC.Window), Now: s.now,
 	}
+	s.openScrub()
 	s.proxies = listen.NewProxies(listen.ProxyOptions{Trusted: cfg.HTTP.TrustedProxies, Setting: "http.trusted_proxies", Log: s.log})
 	if err := s.openTree(ctx); err != nil {
 		return nil, err

@@ -67,6 +67,7 @@ func (s *Server) keepDatabase(ctx context.Context) error {
 			s.core.ForgetSessions(cmp.Or(s.cfg.Uploads.Expire, day))
 		case <-idle.C:
 			s.watchDatabase()
+			s.watchDamage(ctx)
 			if quiet.begins() {
 				// The database file alone is then complete, so that even a copy of
 				// the folder that takes files at different times is a good one.

@@ -35,6 +35,7 @@ func (s *Server) openOps() error {
 		s.metrics.CounterFunc("berth_database_commits_total", "Transactions of the database.", func() float64 { return float64(s.meta.Stats().Commits) }),
 		s.metrics.CounterFunc("berth_database_mutations_total", "Changes that those transactions held.", func() float64 { return float64(s.meta.Stats().Mutations) }),
 		s.openLoginMetrics(),
+		s.openScrubMetrics(),
 		s.metrics.AddOldNames(oldHandlers()),
 		s.openEventMetrics(),
 	)

@@ -133,7 +133,7 @@ func closeAll(ls []net.Listener) {
 }
 
 // Run does what has to be done beside requests, until ctx ends: it collects
-// garbage, looks after its health, sends notifications, saves the clock and
+// garbage, reads what is stored, looks after its health, sends notifications, saves the clock and
 // writes snapshots of the database. It returns nil when ctx has ended.
 func (s *Server) Run(ctx context.Context) error {
 	var group errgroup.Group
@@ -147,6 +147,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error {
 		s.adopt(ctx) // before anything is collected, or written into registry:2's tree
 		group.Go(func() error { return s.collector.Run(ctx) })
+		group.Go(func() error { return s.scrubber.Run(ctx) })
 		if s.shadow != nil && s.adopter.Done() {
 			group.Go(func() error { return s.shadow.Run(ctx) })
 		}

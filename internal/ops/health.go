@@ -3,6 +3,7 @@ package ops
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync"
@@ -17,12 +18,15 @@ type Health struct {
 	stopping bool
 	problems map[string]string // by part; the server is not ready while there is one
 	failing  map[string]Check  // those checks that fail; their reasons are problems
+	warnings map[string]string // by part; shown, and no reason not to be ready
 
 	closed atomic.Bool // a failing check is Closed
 }
 
 // NewHealth returns the health of a server that is starting.
-func NewHealth() *Health { return &Health{problems: map[string]string{}, failing: map[string]Check{}} }
+func NewHealth() *Health {
+	return &Health{problems: map[string]string{}, failing: map[string]Check{}, warnings: map[string]string{}}
+}
 
 // SetReady says that the server has started.
 func (h *Health) SetReady() {
@@ -55,6 +59,19 @@ func (h *Health) ClearProblem(part string) {
 	delete(h.problems, part)
 }
 
+// SetWarning says that the operator should look at a part of the server, such as
+// "damage", and why; with an empty reason that there is no need to any more. All
+// else works, so it has no effect on readiness.
+func (h *Health) SetWarning(part, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if reason == "" {
+		delete(h.warnings, part)
+		return
+	}
+	h.warnings[part] = reason
+}
+
 // setCheck says that a check fails and why, or with an empty reason that it is
 // good.
 func (h *Health) setCheck(c Check, reason string) {
@@ -79,12 +96,15 @@ func (h *Health) setCheck(c Check, reason string) {
 func (h *Health) Open() bool { return !h.closed.Load() }
 
 // Checks answers as the /debug/health of registry:2 does: 200 and {}, or 503
-// and the reasons by the names of what doesn't work.
+// and the reasons by the names of what doesn't work. Warnings are among them, and
+// do not make it 503.
 func (h *Health) Checks() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		SetRoute(r.Context(), "health")
 		h.mu.Lock()
-		body, err := json.Marshal(h.problems)
+		told := maps.Clone(h.warnings)
+		maps.Copy(told, h.problems)
+		body, err := json.Marshal(told)
 		status := http.StatusOK
 		if len(h.problems) > 0 {
 			status = http.StatusServiceUnavailable
@@ -104,6 +124,7 @@ func (h *Health) Checks() http.Handler {
 type HealthState struct {
 	Ready    bool              `json:"ready"`
 	Problems map[string]string `json:"problems,omitempty"` // by part
+	Warnings map[string]string `json:"warnings,omitempty"` // by part; no reason not to be ready
 }
 
 // State returns the health at this moment.
@@ -120,7 +141,7 @@ func (h *Health) State() HealthState {
 	case !h.ready:
 		problems["server"] = "starting"
 	}
-	return HealthState{Ready: len(problems) == 0, Problems: problems}
+	return HealthState{Ready: len(problems) == 0, Problems: problems, Warnings: maps.Clone(h.warnings)}
 }
 
 // A Detail is how much an answer about health tells.

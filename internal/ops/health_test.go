@@ -53,3 +53,26 @@ func TestHealthMethods(t *testing.T) {
 		t.Errorf("POST: got %d with Allow %q, want 405 with GET, HEAD", w.Code, got)
 	}
 }
+
+// TestWarnings holds that a warning is shown with the reasons and changes nothing
+// else.
+func TestWarnings(t *testing.T) {
+	h := NewHealth()
+	h.SetReady()
+	h.SetWarning("damage", "2 blobs")
+	if s, b := checksOf(h); s != 200 || b != `{"damage":"2 blobs"}` {
+		t.Errorf("/debug/health: got %d %s, want 200 with it", s, b)
+	}
+	if s := h.State(); !s.Ready || s.Warnings["damage"] != "2 blobs" || !h.Open() {
+		t.Errorf("got %+v, want ready with it", s)
+	}
+	h.SetProblem("database", "gone")
+	if s, b := checksOf(h); s != 503 || b != `{"damage":"2 blobs","database":"gone"}` {
+		t.Errorf("/debug/health: got %d %s, want 503 with both", s, b)
+	}
+	h.ClearProblem("database")
+	h.SetWarning("damage", "")
+	if s, b := checksOf(h); s != 200 || b != `{}` {
+		t.Errorf("/debug/health: got %d %s, want nothing", s, b)
+	}
+}
