@@ -122,6 +122,7 @@ func ofRest() map[Kind]account {
 	return map[Kind]account{
 		UploadUnknown:          {Problem, "what is left of an upload that nobody can go on with", "it goes at the next start of the server, or with --repair"},
 		UploadLost:             {Problem, "an unfinished upload has lost its bytes: its client will be told to begin anew", "nothing; --repair ends it now"},
+		Kind(meta.FaultTrash):  {Problem, "something in the trash has lost its entry: it can't be had back", "restore the database from a backup or a snapshot if it is wanted"},
 		Kind(meta.FaultOrphan): {Problem, "a row of the database belongs to something that is not there", repairIt},
 		Database:               {Problem, "the database file is damaged", "stop the server, copy the data directory, and see \"The database\" in docs/checks.md"},
 	}

@@ -111,6 +111,7 @@ const (
 	FaultTag          Fault = "tag-broken"          // tag Name of Repo points to a manifest that is not there, or is not Digest
 	FaultOrphan       Fault = "row-orphaned"        // a row of table Name belongs to something that is not there
 	FaultReferences   Fault = "manifest-references" // what is recorded of the needs of manifest Digest of Repo is wrong
+	FaultTrash        Fault = "trash-broken"        // what Repo has in the trash can't be had back, or is not only there
 	FaultPartLost     Fault = "part-lost"           // manifest Name of Repo needs Digest, which Repo had
 	FaultPartAbsent   Fault = "part-absent"         // manifest Name of Repo names Digest, which Repo never had
 	FaultNoSubject    Fault = "subject-absent"      // the subject Digest of manifest Name of Repo is not there

@@ -88,8 +88,8 @@ func ofRecords() []mutation {
 		},
 		{
 			name: "what loses a reference has its grace anew", file: "internal/meta/sqlmeta/manifests.go", pkg: "./internal/gc", run: "TestGrace",
-			old: "UPDATE repo_blobs SET touched = $3, candidate = 1",
-			new: "UPDATE repo_blobs SET touched = touched + 0 * $3, candidate = 1",
+			old: "UPDATE repo_blobs SET touched = $2, candidate = 1",
+			new: "UPDATE repo_blobs SET touched = touched + 0 * $2, candidate = 1",
 		},
 		{
 			name: "a key that a blob has is no garbage", file: blobs, pkg: "./internal/gc", run: "TestSharedKey", soak: true,

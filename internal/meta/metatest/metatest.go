@@ -27,6 +27,7 @@ type Env struct {
 	Dir   string        // an existing folder; opening the same one again gives the same records
 	Grace time.Duration // before what nothing refers to may be collected
 	Delay time.Duration // before a key that nothing names may be deleted
+	Trash time.Duration // how long what is deleted can be had back; 0: not at all
 
 	Immutable func(oci.Repo, oci.Tag) bool // tags that can neither be moved nor removed
 
@@ -44,6 +45,8 @@ type DB interface {
 	meta.Inventory
 	meta.Garbage
 	meta.Pruning
+	meta.Trash
+	meta.Discarder
 	meta.Outbox
 	meta.EventNotes
 	meta.Uses
@@ -82,6 +85,8 @@ func Run(t *testing.T, open Opener) {
 		{"Prune", pruneTests()},
 		{"Usage", usageTests()},
 		{"Uses", useTests()},
+		{"Trash", trashTests()},
+		{"TrashRepo", trashRepoTests()},
 		{"Events", eventTests()},
 		{"Take", takeTests()},
 		{"Shadow", shadowTests()},
@@ -103,12 +108,16 @@ type test struct {
 
 	// zero makes grace and delay zero; otherwise they are an hour and a minute.
 	zero bool
+
+	// trash keeps what is deleted for keep; otherwise it is gone at once.
+	trash bool
 }
 
 // The grace and delay of tests that don't ask for none.
 const (
 	grace = time.Hour
 	delay = time.Minute
+	keep  = 24 * time.Hour // of tests with a trash
 )
 
 // A fixture is an open database with clocks that the test sets, and shorthands
@@ -140,6 +149,9 @@ func newFixture(t *testing.T, open Opener, tt test) *fixture {
 	}
 	if tt.zero {
 		f.env.Grace, f.env.Delay = 0, 0
+	}
+	if tt.trash {
+		f.env.Trash = keep
 	}
 	f.DB = open(t, f.env)
 	t.Cleanup(func() {

@@ -71,7 +71,7 @@ func content(ctx context.Context, q querier, d oci.Digest, text string) (meta.Bl
 
 // Holders implements meta.Blobs.
 func (db *DB) Holders(ctx context.Context, d oci.Digest, limit int) ([]oci.Repo, error) {
-	return repos(ctx, db.reader, `SELECT r.name FROM repo_blobs m JOIN repos r ON r.id = m.repo_id WHERE m.digest = $1 LIMIT $2`,
+	return repos(ctx, db.reader, `SELECT r.name FROM repo_blobs m JOIN repos r ON r.id = m.repo_id WHERE m.digest = $1 AND r.trash = 0 LIMIT $2`,
 		args{d.String(), limit})
 }
 
@@ -109,16 +109,21 @@ func (t *tx) condemn(ctx context.Context, key string, due int64) error {
 	return err
 }
 
-// part ends the membership of d and leaves a tombstone. With the last membership
-// the blob's record goes too and its key becomes garbage.
+// part is leave with a tombstone.
 func (t *tx) part(ctx context.Context, repo int64, d string) error {
-	if _, err := t.exec(ctx, `DELETE FROM repo_blobs WHERE repo_id = $1 AND digest = $2`, repo, d); err != nil {
-		return err
-	}
 	if err := t.lose(ctx, repo, d); err != nil {
 		return err
 	}
 	if err := t.unwritten(ctx, repo, meta.LinkName{Kind: meta.LayerLink, Name: d}); err != nil {
+		return err
+	}
+	return t.leave(ctx, repo, d)
+}
+
+// leave ends the membership of d. With the last one the blob's record goes too
+// and its key becomes garbage.
+func (t *tx) leave(ctx context.Context, repo int64, d string) error {
+	if _, err := t.exec(ctx, `DELETE FROM repo_blobs WHERE repo_id = $1 AND digest = $2`, repo, d); err != nil {
 		return err
 	}
 	var key string
@@ -169,7 +174,8 @@ func (db *DB) UnlinkBlob(ctx context.Context, repo oci.Repo, d oci.Digest, by ev
 		if err := t.unneeded(ctx, id, d); err != nil {
 			return err
 		}
-		if err := t.part(ctx, id, d.String()); err != nil {
+		b := &bin{t: t, repo: id, name: repo, kind: meta.TrashBlob, digest: d, reason: meta.ReasonDeleted, by: by}
+		if err := b.takeBlob(ctx, d); err != nil {
 			return err
 		}
 		return t.record(ctx, event.Event{Action: event.Delete, Kind: event.Blob, Repo: repo, Digest: d, By: by})

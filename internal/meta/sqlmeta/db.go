@@ -39,6 +39,9 @@ type Options struct {
 	// nil means none.
 	Immutable func(oci.Repo, oci.Tag) bool
 
+	// Trash is how long what is deleted can be had back. Zero: not at all.
+	Trash time.Duration
+
 	Now     func() time.Time     // the wall clock, for the record; nil means time.Now
 	Running func() time.Duration // time that the process has been running, monotonic; nil means the real one
 
@@ -140,7 +143,8 @@ func (db *DB) open(ctx context.Context) error {
 	if db.outbox, err = openOutbox(ctx, db.reader); err != nil {
 		return err
 	}
-	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay, isImmutable: db.opts.Immutable, outbox: db.outbox, shadow: &db.shadow}
+	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay, keep: db.opts.Trash,
+		isImmutable: db.opts.Immutable, outbox: db.outbox, shadow: &db.shadow}
 	return db.beginUses(ctx)
 }
 

@@ -102,7 +102,7 @@ func (t *tx) recordCollection(ctx context.Context, c member) error {
 	}
 	e := event.Event{Action: event.Collect, Kind: event.Blob}
 	var name string
-	err := t.get(ctx, `SELECT name FROM repos WHERE id = $1`, args{c.repo}, &name)
+	err := t.get(ctx, `SELECT coalesce(e.repo, r.name) FROM repos r LEFT JOIN trash e ON e.id = r.trash WHERE r.id = $1`, args{c.repo}, &name)
 	if err == nil {
 		e.Repo, err = oci.ParseRepo(name)
 	}

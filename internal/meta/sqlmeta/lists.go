@@ -35,7 +35,8 @@ func (db *DB) Repos(ctx context.Context, after string, limit int) ([]oci.Repo, e
 // HasRepo implements meta.Listings.
 func (db *DB) HasRepo(ctx context.Context, repo oci.Repo) (bool, error) {
 	var has bool
-	err := db.reader.get(ctx, `SELECT EXISTS (SELECT 1 FROM repos WHERE name = $1)`, args{repo.String()}, &has)
+	err := db.reader.get(ctx, `SELECT EXISTS (SELECT 1 FROM repos r WHERE name = $1 AND (removed = 0
+		OR EXISTS (SELECT 1 FROM manifests WHERE repo_id = r.id) OR EXISTS (SELECT 1 FROM repo_blobs WHERE repo_id = r.id)))`, args{repo.String()}, &has)
 	return has, err
 }
 

@@ -49,22 +49,15 @@ func (db *DB) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest, b
 		if err := t.unneeded(ctx, repoID, d); err != nil {
 			return err
 		}
-		return t.removeManifest(ctx, tagChange{repo: repoID, in: repo, cause: meta.ByDelete, by: by}, id, event.Event{Action: event.Delete, Repo: repo, Digest: d, By: by})
+		b := &bin{t: t, repo: repoID, name: repo, kind: meta.TrashManifest, digest: d, reason: meta.ReasonDeleted, by: by}
+		return b.takeManifest(ctx, id, d)
 	})
 }
 
-// removeManifest removes manifest id, the e.Digest of a repository, with the tags
-// that point to it, begins the grace of its parts anew and leaves a tombstone.
-func (t *tx) removeManifest(ctx context.Context, why tagChange, id int64, e event.Event) error {
-	tags, err := t.dropManifest(ctx, why, id, e.Digest)
-	if err != nil {
-		return err
-	}
-	return t.recordRemoval(ctx, e, tags)
-}
-
-// dropManifest is removeManifest without the event. It returns the tags.
-func (t *tx) dropManifest(ctx context.Context, why tagChange, id int64, d oci.Digest) ([]oci.Tag, error) {
+// dropManifest takes a manifest away from its repository with the tags that point
+// to it, which it returns, and leaves a tombstone. What becomes of it, and of the
+// grace of its parts, is move's to do: see discard.
+func (t *tx) dropManifest(ctx context.Context, why tagChange, id int64, d oci.Digest, move func(ctx context.Context, id int64) error) ([]oci.Tag, error) {
 	repo := why.repo
 	if err := t.unwritten(ctx, repo, meta.LinkName{Kind: meta.RevisionLink, Name: d.String()}); err != nil {
 		return nil, err
@@ -73,10 +66,7 @@ func (t *tx) dropManifest(ctx context.Context, why tagChange, id int64, d oci.Di
 	if err != nil {
 		return nil, err
 	}
-	if err := t.release(ctx, repo, id); err != nil {
-		return nil, err
-	}
-	if _, err := t.exec(ctx, `DELETE FROM manifests WHERE id = $1`, id); err != nil {
+	if err := move(ctx, id); err != nil {
 		return nil, err
 	}
 	_, err = t.exec(ctx, `UPDATE repos SET listed = 0 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1)`, repo)
@@ -84,6 +74,15 @@ func (t *tx) dropManifest(ctx context.Context, why tagChange, id int64, d oci.Di
 		return nil, err
 	}
 	return tags, t.lose(ctx, repo, d.String())
+}
+
+// discard removes a manifest for good and begins the grace of its parts anew.
+func (t *tx) discard(ctx context.Context, id int64) error {
+	if err := t.release(ctx, id); err != nil {
+		return err
+	}
+	_, err := t.exec(ctx, `DELETE FROM manifests WHERE id = $1`, id)
+	return err
 }
 
 // recordRemoval records that a manifest went, and its tags with it.
@@ -103,13 +102,18 @@ func (t *tx) recordRemoval(ctx context.Context, e event.Event, tags []oci.Tag) e
 
 // release takes away a manifest's references and begins the grace of its parts
 // anew.
-func (t *tx) release(ctx context.Context, repo, manifest int64) error {
-	_, err := t.exec(ctx, `UPDATE repo_blobs SET touched = $3, candidate = 1
-		WHERE repo_id = $1 AND digest IN (SELECT digest FROM manifest_refs WHERE manifest_id = $2)`, repo, manifest, t.ticks())
-	if err != nil {
+func (t *tx) release(ctx context.Context, manifest int64) error {
+	if err := t.renew(ctx, manifest); err != nil {
 		return err
 	}
-	_, err = t.exec(ctx, `DELETE FROM manifest_refs WHERE manifest_id = $1`, manifest)
+	_, err := t.exec(ctx, `DELETE FROM manifest_refs WHERE manifest_id = $1`, manifest)
+	return err
+}
+
+// renew begins the grace of a manifest's parts anew.
+func (t *tx) renew(ctx context.Context, manifest int64) error {
+	_, err := t.exec(ctx, `UPDATE repo_blobs SET touched = $2, candidate = 1
+		WHERE (repo_id, digest) IN (SELECT repo_id, digest FROM manifest_refs WHERE manifest_id = $1)`, manifest, t.ticks())
 	return err
 }
 
@@ -120,10 +124,10 @@ func (db *DB) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag, by even
 		if err != nil {
 			return notFound(err, "tag "+tag.String(), repo)
 		}
-		d, err := t.removeTag(ctx, tagChange{repo: id, in: repo, cause: meta.ByDelete, by: by}, tag)
-		if err != nil {
+		b := &bin{t: t, repo: id, name: repo, kind: meta.TrashTag, reason: meta.ReasonDeleted, by: by}
+		if b.digest, err = t.removeTag(ctx, b.change(), tag); err != nil {
 			return notFound(err, "tag "+tag.String(), repo)
 		}
-		return t.record(ctx, event.Event{Action: event.Delete, Kind: event.Tag, Repo: repo, Tag: tag, Digest: d, By: by})
+		return b.tagGone(ctx, meta.Tag{Name: tag, Digest: b.digest})
 	})
 }

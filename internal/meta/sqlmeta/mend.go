@@ -54,7 +54,7 @@ func changed(n int64, err error, did string) (string, error) {
 func (t *tx) mendNothing(context.Context, meta.Contradiction) (string, error) { return "", nil }
 
 func (t *tx) mendListed(ctx context.Context, c meta.Contradiction) (string, error) {
-	n, err := t.exec(ctx, `UPDATE repos SET listed = CASE WHEN EXISTS (SELECT 1 FROM manifests m WHERE m.repo_id = repos.id) THEN 1 ELSE 0 END
+	n, err := t.exec(ctx, `UPDATE repos SET listed = CASE WHEN trash = 0 AND EXISTS (SELECT 1 FROM manifests m WHERE m.repo_id = repos.id) THEN 1 ELSE 0 END
 		WHERE id = $1`, c.Repo.ID)
 	return changed(n, err, "the catalog has it exactly if it has a manifest")
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
 )
@@ -20,11 +19,11 @@ func (db *DB) Unneeded(ctx context.Context, grace time.Duration, after string, l
 		}
 	}
 	looked := 0
-	err = db.reader.each(ctx, `SELECT m.touched, m.repo_id, r.name, m.digest, b.size,
+	err = db.reader.each(ctx, `SELECT m.touched, m.repo_id, coalesce(e.repo, r.name), m.digest, b.size,
 			(SELECT count(*) FROM repo_blobs o WHERE o.digest = m.digest),
 			EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = m.repo_id AND f.digest = m.digest)
 				OR EXISTS (SELECT 1 FROM links l WHERE l.repo_id = m.repo_id AND l.kind = 1 AND l.name = m.digest AND l.held = 1)
-		FROM repo_blobs m CROSS JOIN repos r ON r.id = m.repo_id CROSS JOIN blobs b ON b.digest = m.digest
+		FROM repo_blobs m CROSS JOIN repos r ON r.id = m.repo_id CROSS JOIN blobs b ON b.digest = m.digest LEFT JOIN trash e ON e.id = r.trash
 		WHERE m.candidate = 1 AND m.touched <= $1 AND (m.touched, m.repo_id, m.digest) > ($2, $3, $4)
 		ORDER BY m.touched, m.repo_id, m.digest LIMIT $5`,
 		args{db.ago(grace), touched, repo, digest, limit}, func(scan func(...any) error) error {
@@ -201,6 +200,7 @@ func (db *DB) Prune(ctx context.Context, repo oci.Repo, before time.Time, limit 
 			return notFound(err, "manifests", repo)
 		}
 		list, err := leaves(ctx, t, id, before)
+		b := &bin{t: t, repo: id, name: repo, kind: meta.TrashManifest, reason: meta.ReasonUntagged}
 		if err != nil {
 			return err
 		}
@@ -212,7 +212,7 @@ func (db *DB) Prune(ctx context.Context, repo oci.Repo, before time.Time, limit 
 			if err != nil {
 				return err
 			}
-			if err := t.removeManifest(ctx, tagChange{repo: id, in: repo, cause: meta.ByUntagged}, l.id, event.Event{Action: event.Collect, Repo: repo, Digest: d}); err != nil {
+			if err := b.takeManifest(ctx, l.id, d); err != nil {
 				return err
 			}
 			gone = append(gone, d)

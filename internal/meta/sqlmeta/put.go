@@ -242,7 +242,7 @@ func (t *tx) presence(ctx context.Context, repo int64, d oci.Digest) (presence, 
 		return p, nil
 	}
 	var had bool
-	err = t.get(ctx, `SELECT EXISTS (SELECT 1 FROM losses WHERE repo_id = $1 AND digest = $2)`, args{repo, d.String()}, &had)
+	err = t.get(ctx, sqlLost, args{repo, d.String()}, &had)
 	if had {
 		p.state = lost
 	}
@@ -310,7 +310,7 @@ func (t *tx) list(ctx context.Context, repo int64, d oci.Digest) error {
 
 // replace overwrites manifest id with row, and takes away its references.
 func (t *tx) replace(ctx context.Context, repo, id int64, row args) error {
-	if err := t.release(ctx, repo, id); err != nil {
+	if err := t.release(ctx, id); err != nil {
 		return err
 	}
 	_, err := t.exec(ctx, `UPDATE manifests SET media_type = $3, size = $4, subject = $5, artifact_type = $6,

@@ -199,7 +199,8 @@ type tx struct {
 	now   func() time.Time
 	grace time.Duration
 	delay time.Duration
-	worst error // the first fatal error of the transaction
+	keep  time.Duration // how long the trash keeps what is deleted
+	worst error         // the first fatal error of the transaction
 
 	isImmutable func(oci.Repo, oci.Tag) bool // Options.Immutable
 

@@ -23,12 +23,12 @@ const (
 )
 
 // unwritten notes that a link may not be as the records say, if there is a
-// shadow.
+// shadow. What is in the trash has no links.
 func (t *tx) unwritten(ctx context.Context, repo int64, l meta.LinkName) error {
 	if !t.shadow.Load() {
 		return nil
 	}
-	_, err := t.exec(ctx, sqlUnwritten+`VALUES ($1, $2, $3, 1)`+sqlAgain, repo, int(l.Kind), l.Name)
+	_, err := t.exec(ctx, sqlUnwritten+`SELECT id, CAST($2 AS SMALLINT), CAST($3 AS TEXT), 1 FROM repos WHERE id = $1 AND trash = 0`+sqlAgain, repo, int(l.Kind), l.Name)
 	return err
 }
 

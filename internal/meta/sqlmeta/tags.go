@@ -126,6 +126,26 @@ func (t *tx) untag(ctx context.Context, c tagChange, d oci.Digest, manifest int6
 	return tags, nil
 }
 
+// unhide removes at most limit tags of a repository that is in the trash, those
+// of one manifest or all if that is 0, and returns them. That is no move.
+func (t *tx) unhide(ctx context.Context, hidden, manifest int64, limit int) ([]oci.Tag, error) {
+	text, a := `DELETE FROM tags WHERE manifest_id = $1 AND repo_id = $2 RETURNING name`, args{manifest, hidden}
+	if manifest == 0 {
+		text, a = `DELETE FROM tags WHERE (repo_id, name) IN (SELECT repo_id, name FROM tags WHERE repo_id = $1 LIMIT $2) RETURNING name`, args{hidden, limit}
+	}
+	var tags []oci.Tag
+	err := t.each(ctx, text, a, func(scan func(...any) error) error {
+		var name string
+		if err := scan(&name); err != nil {
+			return err
+		}
+		tag, err := oci.ParseTag(name)
+		tags = append(tags, tag)
+		return err
+	})
+	return tags, err
+}
+
 // noteTag writes into the transaction that a tag points to another digest than
 // before, for the history and for registry:2's tree.
 func (t *tx) noteTag(ctx context.Context, c tagChange, tag oci.Tag, from, to oci.Digest) error {

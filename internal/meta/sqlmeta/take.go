@@ -62,7 +62,7 @@ func fillLink(l *meta.Link, target string, next sql.NullString, mtime int64) (er
 
 // LinkedRepos implements meta.Adoption.
 func (db *DB) LinkedRepos(ctx context.Context, after string, limit int) ([]oci.Repo, error) {
-	return repos(ctx, db.reader, `SELECT r.name FROM repos r WHERE r.name > $1 AND EXISTS (SELECT 1 FROM links l WHERE l.repo_id = r.id)
+	return repos(ctx, db.reader, `SELECT r.name FROM repos r WHERE r.name > $1 AND r.trash = 0 AND EXISTS (SELECT 1 FROM links l WHERE l.repo_id = r.id)
 		ORDER BY r.name LIMIT $2`, args{after, limit})
 }
 
@@ -265,7 +265,7 @@ func (t *tx) takeLoss(ctx context.Context, c tagChange, l meta.Link) error {
 		if err != nil {
 			return err
 		}
-		_, err = t.dropManifest(ctx, c, id, d) // who listens has heard of it from registry:2
+		_, err = t.dropManifest(ctx, c, id, d, t.discard) // who listens has heard of it from registry:2
 		return err
 	}
 	var one int
