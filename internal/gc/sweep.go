@@ -16,7 +16,6 @@ const batch = 100
 type Sweeper struct {
 	Collector *Collector
 	Records   Prunable
-	Grace     time.Duration    // an untagged manifest younger than this stays
 	Now       func() time.Time // the wall clock, by which manifests are young
 }
 
@@ -33,8 +32,15 @@ type SweepOptions struct {
 	DryRun   bool // only say what would go
 	Untagged bool // let go of manifests that no tag leads to
 
+	// Grace takes the place of the collector's; see Request. An untagged manifest
+	// that is younger stays, too.
+	Grace time.Duration
+
 	// Tell is called for everything that goes. Its error ends the sweep.
 	Tell func(Item) error
+
+	// Progress, if not nil, is called with how far the collection has come.
+	Progress func(doing string, done int) error
 }
 
 // An Item is something that goes.
@@ -65,20 +71,21 @@ type Swept struct {
 	Manifests Sum
 	Blobs     Sum
 	Later     Sum
-	Uploads   int // that nobody went on with; not known to a dry run
-	Objects   int // deleted from storage by now
+	Uploads   int   // that nobody went on with; not known to a dry run
+	Objects   int   // deleted from storage by now
+	Freed     int64 // bytes that these took up
 }
 
 // Sweep does what o says.
 func (s *Sweeper) Sweep(ctx context.Context, o SweepOptions) (Swept, error) {
-	c := sweep{Sweeper: s, o: o, before: s.Now().Add(-s.Grace), lost: map[oci.Digest]int{}}
+	c := sweep{Sweeper: s, o: o, before: s.Now().Add(-o.Grace), lost: map[oci.Digest]int{}}
 	if o.Untagged {
 		if err := c.repositories(ctx); err != nil {
 			return c.sum, err
 		}
 	}
 	for after := ""; ; {
-		list, next, err := s.Records.Unneeded(ctx, s.Collector.Grace, after, batch)
+		list, next, err := s.Records.Unneeded(ctx, o.Grace, after, batch)
 		if err != nil {
 			return c.sum, err
 		}
@@ -93,8 +100,8 @@ func (s *Sweeper) Sweep(ctx context.Context, o SweepOptions) (Swept, error) {
 	if o.DryRun {
 		return c.sum, nil
 	}
-	r, err := s.Collector.Collect(ctx)
-	c.sum.Uploads, c.sum.Objects = r.Uploads, r.Objects
+	r, err := s.Collector.Ask(ctx, Request{Grace: o.Grace, Tell: o.Progress})
+	c.sum.Uploads, c.sum.Objects, c.sum.Freed = r.Uploads, r.Objects, r.Bytes
 	return c.sum, err
 }
 

@@ -17,11 +17,14 @@ import (
 func (e *env) sweep(o gc.SweepOptions) (gc.Swept, []string) {
 	e.t.Helper()
 	var told []string
+	if o.Grace == 0 {
+		o.Grace = grace
+	}
 	o.Tell = func(i gc.Item) error {
 		told = append(told, fmt.Sprintf("%s %s %s", i.Kind, i.Repo, i.Digest))
 		return nil
 	}
-	s := &gc.Sweeper{Collector: e.gc, Records: e.db, Grace: grace, Now: func() time.Time { return time.Now().Add(2 * grace) }}
+	s := &gc.Sweeper{Collector: e.gc, Records: e.db, Now: func() time.Time { return time.Now().Add(2 * grace) }}
 	sum, err := s.Sweep(e.t.Context(), o)
 	if err != nil {
 		e.t.Fatal(err)
@@ -59,7 +62,7 @@ func TestSweep(t *testing.T) {
 		t.Errorf("the manifest: %v, want %s", err, oci.ManifestUnknown)
 	}
 	e.running += delay
-	if sum, _ := e.sweep(gc.SweepOptions{}); sum != (gc.Swept{Objects: 1}) {
+	if sum, _ := e.sweep(gc.SweepOptions{}); sum != (gc.Swept{Objects: 1, Freed: 5}) {
 		t.Errorf("after the delay: got %+v", sum)
 	}
 	e.running += grace
@@ -102,8 +105,8 @@ func TestSweepStops(t *testing.T) {
 	e.push("loose")
 	e.running += grace
 	gone := errors.New("gone")
-	s := &gc.Sweeper{Collector: e.gc, Records: e.db, Grace: grace, Now: time.Now}
-	if _, err := s.Sweep(t.Context(), gc.SweepOptions{Tell: func(gc.Item) error { return gone }}); !errors.Is(err, gone) {
+	s := &gc.Sweeper{Collector: e.gc, Records: e.db, Now: time.Now}
+	if _, err := s.Sweep(t.Context(), gc.SweepOptions{Grace: grace, Tell: func(gc.Item) error { return gone }}); !errors.Is(err, gone) {
 		t.Errorf("got %v, want %v", err, gone)
 	}
 	if _, ended, err := e.db.CollectBlobs(t.Context(), grace, 10); err != nil || ended != 1 {
