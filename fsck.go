@@ -21,8 +21,8 @@ type fsckLine struct {
 
 // check is an action: records and storage are compared. Its parameters are
 // read_data, how many percent of the blobs are read whole; repo, which may be there
-// several times and limits the check; repair and empty_quarantine, which are set
-// when they are not empty.
+// several times and limits the check; repair, rebuild and empty_quarantine, which
+// are set when they are not empty.
 func (s *Server) check(ctx context.Context, parameters url.Values, tell func(any) error) error {
 	o, err := checkOptions(parameters)
 	if err != nil {
@@ -104,6 +104,9 @@ func checkOptions(parameters url.Values) (o fsck.Options, err error) {
 	}
 	if parameters.Get("repair") != "" {
 		o.Repair = fsck.RepairSafely
+	}
+	if parameters.Get("rebuild") != "" {
+		o.Repair = fsck.RepairKeeping
 	}
 	o.EmptyQuarantine = parameters.Get("empty_quarantine") != ""
 	for _, name := range parameters["repo"] {

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"berth"
+	"berth/config"
 	"berth/internal/fsck"
 	"berth/internal/oci"
 )
@@ -30,16 +33,20 @@ func newFsckCommand() *cobra.Command {
 		Long: "fsck compares the database with the files, in either direction, and says what is wrong,\n" +
 			"what that means and what to do. A server that runs does it itself and goes on serving.\n" +
 			"It changes nothing without --repair. With repositories it checks what these have.\n\n" +
+			"--rebuild is for a data directory, without a server, whose database is lost or damaged:\n" +
+			"it starts from the newest good snapshot in <data>/berth/snapshots, takes over what\n" +
+			"registry:2's tree knows, and repairs the rest. What no record knows stays where it is.\n\n" +
 			"--repair marks what is damaged, so that clients push it again, moves wrong bytes to\n" +
 			"<data>/berth/quarantine, gives back what records lost, and tells the collector what it\n" +
 			"forgot. It deletes no bytes that may be the only copy of something.\n\n" +
 			"Exit code: 0 nothing is wrong, 1 something is, 2 called wrongly, 3 all was repaired.",
-		Example: "  berth fsck\n  berth fsck --read-data\n  berth fsck --read-data=5 team/app\n  berth fsck --read-data --repair",
+		Example: "  berth fsck\n  berth fsck --read-data\n  berth fsck --read-data=5 team/app\n  berth fsck --read-data --repair\n  berth fsck --rebuild",
 	}
 	configured := addConfigFlags(cmd, "data")
 	cmd.Flags().StringVar(&f.readData, "read-data", "0", "read so many `percent` of the blobs whole and compare their digests")
 	cmd.Flags().Lookup("read-data").NoOptDefVal = "100"
 	cmd.Flags().BoolVar(&f.repair, "repair", false, "repair what can be repaired without guessing")
+	cmd.Flags().BoolVar(&f.rebuild, "rebuild", false, "bring back a lost or damaged database from snapshots and from registry:2's tree")
 	cmd.Flags().BoolVar(&f.empty, "empty-quarantine", false, "with --repair: delete for good what was put aside before")
 	cmd.Flags().BoolVar(&f.json, "json", false, "write a line of JSON for each finding, and one for the sum")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -47,6 +54,11 @@ func newFsckCommand() *cobra.Command {
 		parameters, err := f.parameters(args)
 		if err != nil {
 			return err
+		}
+		if f.rebuild {
+			if err := f.prepare(cmd, configured); err != nil {
+				return err
+			}
 		}
 		return withAdmin(cmd, configured, func(ctx context.Context, c *adminClient) error { return f.run(ctx, c, parameters) })
 	}
@@ -57,6 +69,7 @@ func newFsckCommand() *cobra.Command {
 type fsckCommand struct {
 	readData string
 	repair   bool
+	rebuild  bool
 	empty    bool
 	json     bool
 
@@ -72,6 +85,12 @@ func (f *fsckCommand) parameters(repos []string) (url.Values, error) {
 	p := url.Values{"read_data": {strconv.Itoa(percent)}}
 	if f.empty && !f.repair {
 		return nil, usageError{errors.New("--empty-quarantine deletes files: it goes with --repair")}
+	}
+	if f.rebuild {
+		if f.repair || f.empty || len(repos) > 0 {
+			return nil, usageError{errors.New("--rebuild is for a data directory as a whole, and repairs it: it goes with no other repair and no repository")}
+		}
+		p.Set("rebuild", "1")
 	}
 	if f.repair {
 		p.Set("repair", "1")
@@ -99,6 +118,22 @@ func (f *fsckCommand) run(ctx context.Context, c *adminClient, parameters url.Va
 		return exitRepaired
 	}
 	return nil
+}
+
+// prepare makes the data directory ready for a rebuild.
+func (f *fsckCommand) prepare(cmd *cobra.Command, configured func() (*config.Loaded, error)) error {
+	loaded, err := configured()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(loaded.Config.Data); err != nil {
+		return fmt.Errorf("there is no registry in %s: name its folder with --data", loaded.Config.Data)
+	}
+	aside, err := berth.PrepareRebuild(cmd.Context(), loaded.Config)
+	if err == nil && aside != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "the damaged database is now", aside)
+	}
+	return err
 }
 
 // tell prints a finding, or the sum.

@@ -20,6 +20,11 @@ const (
 	// RepairSafely repairs what can be repaired without guessing. Bytes that might
 	// be the only copy of something are never deleted: they go to the quarantine.
 	RepairSafely
+
+	// RepairKeeping is RepairSafely for records that were lost and brought back: an
+	// object that they do not name may be one that they do not know any more, and
+	// stays.
+	RepairKeeping
 )
 
 // Mender is what repairs need of the records besides.
@@ -31,7 +36,7 @@ type Mender interface {
 }
 
 // repairing reports whether the run repairs.
-func (r *run) repairing() bool { return r.o.Repair == RepairSafely }
+func (r *run) repairing() bool { return r.o.Repair != LookOnly }
 
 // repairBlob does what can be done about a finding of a blob. The record is
 // changed first and the file moved after, so that whatever interrupts this, the
@@ -115,6 +120,10 @@ func (r *run) repairObject(ctx context.Context, f *Finding, o blob.Object) error
 	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if r.o.Repair == RepairKeeping {
+		f.Done = "left where it is: it may belong to something that the records do not know any more"
+		return nil
 	}
 	moved, err := r.Blobs.Quarantine(ctx, o.Key)
 	if moved {

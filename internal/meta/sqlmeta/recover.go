@@ -154,7 +154,7 @@ func newestGood(ctx context.Context, list []SnapshotFile) (SnapshotFile, error) 
 // be applied to another database. The database goes first, so that whatever
 // interrupts this, the next start finds none and comes here again.
 func (r *restorer) putAside() error {
-	aside := r.path + ".broken-" + r.now.Format("20060102T150405Z")
+	aside := r.path + ".broken-" + r.now.Format(brokenTime)
 	for _, suffix := range []string{"", "-wal"} {
 		info, err := os.Stat(r.path + suffix)
 		if err == nil && info.Size() == 0 {
@@ -172,6 +172,34 @@ func (r *restorer) putAside() error {
 	}
 	return syncDir(filepath.Dir(r.path))
 }
+
+// ErrGood says that there is a database and that it is good.
+var ErrGood = errors.New("the database is there and good")
+
+// PutAside renames a database that is damaged, so that OpenOrRestore begins anew,
+// from a snapshot if there is one. It returns the new name, which is empty if
+// there was no database. A good one stays where it is: ErrGood. Nobody may have
+// it open.
+func PutAside(ctx context.Context, path string, now time.Time) (string, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return "", nil
+	}
+	if err == nil {
+		err = checkFile(ctx, path, live)
+	}
+	switch {
+	case err == nil:
+		return "", fmt.Errorf("%s: %w", path, ErrGood)
+	case !errors.Is(err, errBroken) && !isCorrupt(err):
+		return "", fmt.Errorf("check database %s: %w", path, err)
+	}
+	r := restorer{path: path, now: now.UTC()}
+	return r.path + ".broken-" + r.now.Format(brokenTime), r.putAside()
+}
+
+// brokenTime is how the name of a database that was put aside tells when.
+const brokenTime = "20060102T150405Z"
 
 // advise adds to the error of a damaged database what can be done about it.
 func (r *restorer) advise(ctx context.Context, err error) error {
