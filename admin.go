@@ -28,6 +28,7 @@ func (s *Server) actions() map[string]action {
 		"backup-damaged":   s.backupDamaged,
 		"backup-end":       s.backupEnd,
 		"collect":          s.collect,
+		"collector":        s.collectorStatus,
 		"df":               s.df,
 		"endpoints":        s.listEndpoints,
 		"events":           s.listEvents,

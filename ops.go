@@ -31,7 +31,7 @@ func (s *Server) openOps() error {
 	return errors.Join(
 		s.metrics.GaugeFunc("berth_storage_free_bytes", "Free space of the data directory's file system.", space(func(free, _ int64) int64 { return free })),
 		s.metrics.GaugeFunc("berth_storage_total_bytes", "Size of the data directory's file system.", space(func(_, total int64) int64 { return total })),
-		s.metrics.CounterFunc("berth_gc_objects_total", "Objects that garbage collection has deleted.", func() float64 { return float64(s.collector.Collected()) }),
+		s.openCollectorMetrics(),
 		s.metrics.CounterFunc("berth_database_commits_total", "Transactions of the database.", func() float64 { return float64(s.meta.Stats().Commits) }),
 		s.metrics.CounterFunc("berth_database_mutations_total", "Changes that those transactions held.", func() float64 { return float64(s.meta.Stats().Mutations) }),
 		s.openLoginMetrics(),

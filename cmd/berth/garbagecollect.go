@@ -60,10 +60,11 @@ func (g *garbageCollect) run(ctx context.Context, c *adminClient) error {
 
 // A collected is what a collection tells.
 type collected struct {
-	Kind, Repository, Digest string
-	Size                     int64
-	Sum                      *gc.Swept
-	Grace, Delay             time.Duration
+	Kind, Repository, Digest, Why string
+	Size                          int64
+	Sum                           *gc.Swept
+	Trash                         *gc.Sum
+	Keep, Grace, Delay            time.Duration
 }
 
 // tell prints a line for everything that goes, in registry:2's words, and the sum.
@@ -75,7 +76,7 @@ func (g *garbageCollect) tell(line json.RawMessage) error {
 	switch {
 	case c.Sum != nil:
 		return g.sum(c)
-	case c.Kind == string(gc.Later):
+	case c.Kind == string(gc.Later), c.Kind == string(gc.Upload):
 		return nil // the sum counts them
 	}
 	_, err := fmt.Fprintf(g.out, "%s: %s eligible for deletion: %s (%s)\n", c.Repository, c.Kind, c.Digest, humanSize(c.Size))
@@ -89,16 +90,26 @@ func (g *garbageCollect) sum(c collected) error {
 		verb = "would be deleted"
 	}
 	fmt.Fprintf(g.out, "%s and %s: %s\n", counted(s.Blobs.Count, "blob"), counted(s.Manifests.Count, "manifest"), verb+", "+humanSize(s.Blobs.Bytes+s.Manifests.Bytes))
-	if s.Uploads > 0 {
-		fmt.Fprintf(g.out, "%s that nobody went on with: given up\n", counted(s.Uploads, "upload"))
+	if s.Uploads.Count > 0 {
+		fmt.Fprintf(g.out, "%s that nobody went on with: %s\n", counted(s.Uploads.Count, "upload"), verb)
 	}
 	if s.Later.Count > 0 {
 		fmt.Fprintf(g.out, "%s of these manifests, %s: deleted after gc.grace (%s), while the registry runs\n", counted(s.Later.Count, "blob"), humanSize(s.Later.Bytes), short(c.Grace))
 	}
-	if s.Blobs.Count > 0 && c.Delay > 0 && !g.dryRun {
-		fmt.Fprintf(g.out, "their files stay for gc.delay (%s), since somebody may be reading them\n", short(c.Delay))
-	}
+	c.rest(g.out)
 	return nil
+}
+
+// rest says what still takes up space, and how to be rid of it.
+func (c collected) rest(out io.Writer) {
+	if w := c.Sum.Waiting; w.Count > 0 {
+		fmt.Fprintf(out, "%s of %s wait for up to gc.delay (%s), since somebody may be reading them; berth gc --grace 0s deletes them at once\n",
+			counted(w.Count, "file"), humanSize(w.Bytes), short(c.Delay))
+	}
+	if c.Trash != nil && c.Trash.Count > 0 {
+		fmt.Fprintf(out, "%s in the trash, which keep %s that nothing else needs for trash.keep (%s): berth trash ls lists them, berth trash empty deletes them for good\n",
+			counted(c.Trash.Count, "deletion"), humanSize(c.Trash.Bytes), short(c.Keep))
+	}
 }
 
 func counted(n int, what string) string {

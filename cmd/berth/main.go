@@ -98,6 +98,7 @@ func newRootCommand() *cobra.Command {
 		newEventsCommand(),
 		newTagCommand(),
 		newFsckCommand(),
+		newGCCommand(),
 	)
 	return root
 }

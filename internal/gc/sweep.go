@@ -2,6 +2,7 @@ package gc
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"berth/internal/meta"
@@ -46,6 +47,7 @@ type SweepOptions struct {
 // An Item is something that goes.
 type Item struct {
 	Kind Kind
+	Why  string // for people: "no tag leads to it"
 	meta.Member
 }
 
@@ -58,6 +60,7 @@ const (
 	Manifest Kind = "manifest"
 	Blob     Kind = "blob"
 	Later    Kind = "later"
+	Upload   Kind = "upload"
 )
 
 // A Sum is how much goes.
@@ -71,10 +74,21 @@ type Swept struct {
 	Manifests Sum
 	Blobs     Sum
 	Later     Sum
-	Uploads   int   // that nobody went on with; not known to a dry run
+	Uploads   Sum   // that nobody went on with
+	Waiting   Sum   // objects that nothing names any more, and that wait to be deleted
 	Objects   int   // deleted from storage by now
 	Freed     int64 // bytes that these took up
 }
+
+// manyUploads bounds how many idle uploads are named, and manyObjects how many
+// waiting objects are counted, at once.
+const (
+	manyUploads = 10_000
+	manyObjects = 100_000
+)
+
+// forEver is longer than anything waits.
+const forEver = 100 * 365 * 24 * time.Hour
 
 // Sweep does what o says.
 func (s *Sweeper) Sweep(ctx context.Context, o SweepOptions) (Swept, error) {
@@ -84,12 +98,16 @@ func (s *Sweeper) Sweep(ctx context.Context, o SweepOptions) (Swept, error) {
 			return c.sum, err
 		}
 	}
+	if err := c.uploads(ctx); err != nil {
+		return c.sum, err
+	}
 	for after := ""; ; {
 		list, next, err := s.Records.Unneeded(ctx, o.Grace, after, batch)
 		if err != nil {
 			return c.sum, err
 		}
-		if err := c.tell(Blob, &c.sum.Blobs, list); err != nil {
+		why := func(m meta.Member) string { return "nothing has needed it for " + rough(m.Rested) }
+		if err := c.tell(Blob, &c.sum.Blobs, list, why); err != nil {
 			return c.sum, err
 		}
 		if next == "" {
@@ -97,12 +115,39 @@ func (s *Sweeper) Sweep(ctx context.Context, o SweepOptions) (Swept, error) {
 		}
 		after = next
 	}
-	if o.DryRun {
-		return c.sum, nil
+	if !o.DryRun {
+		r, err := s.Collector.Ask(ctx, Request{Grace: o.Grace, Tell: o.Progress})
+		c.sum.Uploads.Count, c.sum.Objects, c.sum.Freed = r.Uploads, r.Objects, r.Bytes
+		if err != nil {
+			return c.sum, err
+		}
 	}
-	r, err := s.Collector.Ask(ctx, Request{Grace: o.Grace, Tell: o.Progress})
-	c.sum.Uploads, c.sum.Objects, c.sum.Freed = r.Uploads, r.Objects, r.Bytes
+	var err error
+	c.sum.Waiting, err = s.Collector.waitingObjects(ctx)
 	return c.sum, err
+}
+
+// waitingObjects counts the objects that wait to be deleted.
+func (c *Collector) waitingObjects(ctx context.Context) (Sum, error) {
+	keys, err := c.Records.Condemned(ctx, forEver, manyObjects)
+	sum := Sum{Count: len(keys)}
+	for _, key := range keys {
+		sum.Bytes += c.size(ctx, key)
+	}
+	return sum, err
+}
+
+// rough writes a time as people say it.
+func rough(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", d/time.Hour)
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d minutes", d/time.Minute)
+	}
+	return d.Truncate(time.Second).String()
 }
 
 // sweep is the state of one Sweep.
@@ -112,6 +157,26 @@ type sweep struct {
 	before time.Time
 	sum    Swept
 	lost   map[oci.Digest]int // memberships that go, of blobs that have several
+}
+
+// uploads names those that nobody goes on with.
+func (c *sweep) uploads(ctx context.Context) error {
+	if c.Collector.UploadIdle <= 0 {
+		return nil
+	}
+	list, err := c.Records.IdleUploads(ctx, c.Collector.UploadIdle, manyUploads)
+	if err != nil {
+		return err
+	}
+	for _, u := range list {
+		c.sum.Uploads.Count++
+		c.sum.Uploads.Bytes += u.Size
+		why := "nobody has gone on with it for " + rough(u.Idle)
+		if err := c.o.Tell(Item{Upload, why, meta.Member{Repo: u.Repo, Size: u.Size, Rested: u.Idle}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // repositories lets go of untagged manifests, repository by repository.
@@ -135,10 +200,10 @@ func (c *sweep) repository(ctx context.Context, repo oci.Repo) error {
 	if err != nil {
 		return err
 	}
-	if err := c.tell(Manifest, &c.sum.Manifests, manifests); err != nil {
+	if err := c.tell(Manifest, &c.sum.Manifests, manifests, always("no tag leads to it")); err != nil {
 		return err
 	}
-	if err := c.tell(Later, &c.sum.Later, blobs); err != nil || c.o.DryRun {
+	if err := c.tell(Later, &c.sum.Later, blobs, always("only manifests need it to which no tag leads")); err != nil || c.o.DryRun {
 		return err
 	}
 	for {
@@ -149,14 +214,17 @@ func (c *sweep) repository(ctx context.Context, repo oci.Repo) error {
 	}
 }
 
-// tell names what goes, and adds it up.
-func (c *sweep) tell(kind Kind, sum *Sum, list []meta.Member) error {
+// always gives the same reason for everything.
+func always(why string) func(meta.Member) string { return func(meta.Member) string { return why } }
+
+// tell names what goes, with the reason, and adds it up.
+func (c *sweep) tell(kind Kind, sum *Sum, list []meta.Member, why func(meta.Member) string) error {
 	for _, m := range list {
 		sum.Count++
 		if c.lastOf(m) {
 			sum.Bytes += m.Size
 		}
-		if err := c.o.Tell(Item{kind, m}); err != nil {
+		if err := c.o.Tell(Item{kind, why(m), m}); err != nil {
 			return err
 		}
 	}

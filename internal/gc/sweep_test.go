@@ -55,6 +55,7 @@ func TestSweep(t *testing.T) {
 	}
 	e.want(2)
 
+	wantSum.Waiting = wantSum.Blobs // its object stays for the delay
 	if sum, told := e.sweep(gc.SweepOptions{Untagged: true}); sum != wantSum || !slices.Equal(told, want) {
 		t.Errorf("got %+v, %q, want %+v, %q", sum, told, wantSum, want)
 	}
@@ -71,6 +72,42 @@ func TestSweep(t *testing.T) {
 	}
 	e.running += delay
 	e.sweep(gc.SweepOptions{})
+	e.want(0)
+}
+
+// TestSweepUploads names uploads that nobody goes on with, and says why.
+func TestSweepUploads(t *testing.T) {
+	e := newEnv(t)
+	e.upload("given up")
+	e.running += idle
+	e.upload("going on")
+	want := []string{"upload a "}
+	wantSum := gc.Sum{Count: 1, Bytes: 8}
+	if sum, told := e.sweep(gc.SweepOptions{DryRun: true}); sum.Uploads != wantSum || !slices.Equal(told, want) {
+		t.Errorf("dry run: got %+v, %q", sum, told)
+	}
+	sum, told := e.sweep(gc.SweepOptions{})
+	if sum.Uploads != wantSum || sum.Objects != 1 || !slices.Equal(told, want) {
+		t.Errorf("got %+v, %q", sum, told)
+	}
+	e.want(1)
+}
+
+// TestSweepHurry holds that a grace of 0 is for untagged manifests, too, and that
+// what they needed follows at the next time.
+func TestSweepHurry(t *testing.T) {
+	e := newEnv(t)
+	e.put(e.push("layer"))
+	s := &gc.Sweeper{Collector: e.gc, Records: e.db, Now: time.Now}
+	o := gc.SweepOptions{Untagged: true, Tell: func(i gc.Item) error {
+		if i.Why == "" {
+			t.Errorf("%+v without a reason", i)
+		}
+		return nil
+	}}
+	if sum, err := s.Sweep(t.Context(), o); err != nil || sum.Manifests.Count != 1 || sum.Blobs.Count != 1 || sum.Objects != 1 {
+		t.Errorf("got %+v, %v", sum, err)
+	}
 	e.want(0)
 }
 

@@ -155,6 +155,17 @@ type Member struct {
 	Digest  oci.Digest
 	Size    int64 // bytes
 	Holders int   // repositories that share the bytes: with the last they go
+
+	// Rested is for how long nothing has asked for it or begun to need it, in
+	// ticks, if Unneeded lists it.
+	Rested time.Duration
+}
+
+// An IdleUpload is an upload that nobody goes on with.
+type IdleUpload struct {
+	Repo oci.Repo
+	Size int64         // bytes that are there
+	Idle time.Duration // since it was saved last, in ticks
 }
 
 // A Need says what a reader of events needs.

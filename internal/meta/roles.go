@@ -154,6 +154,10 @@ type Pruning interface {
 	// there are no more.
 	Unneeded(ctx context.Context, grace time.Duration, after string, limit int) (list []Member, next string, err error)
 
+	// IdleUploads lists at most limit uploads that ExpireUploads would drop now,
+	// those that were saved longest ago first.
+	IdleUploads(ctx context.Context, idle time.Duration, limit int) ([]IdleUpload, error)
+
 	// Untagged lists the manifests of repo that no tag leads to, by digest, and
 	// the blobs that nothing of repo would need without them.
 	Untagged(ctx context.Context, repo oci.Repo, before time.Time) (manifests, blobs []Member, err error)
