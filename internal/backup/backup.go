@@ -155,8 +155,10 @@ func openTold(t *teller, key blob.Key, size int64, open func() (blob.Reader, err
 	switch {
 	case errors.Is(err, blob.ErrBusy), errors.Is(err, fs.ErrPermission):
 		return nil, nil, err
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, &DamageError{key, "it is missing"}
 	case err != nil:
-		return nil, nil, &DamageError{key, "it is missing (" + err.Error() + ")"}
+		return nil, nil, &DamageError{key, "it can't be opened: " + err.Error()}
 	case r.Size() != size:
 		r.Close()
 		return nil, nil, &DamageError{key, fmt.Sprintf("it has %d bytes and not %d", r.Size(), size)}
