@@ -78,7 +78,8 @@ type tagMoveLine struct {
 	By         string        `json:"by,omitempty"`
 	Via        string        `json:"via,omitempty"` // who checked that name, if not the registry
 	Address    string        `json:"address,omitempty"`
-	Old        manifestPlace `json:"old,omitempty"` // where the manifest is now that From names
+	Old        manifestPlace `json:"old,omitempty"`   // where the manifest is now that From names
+	Trash      int64         `json:"trash,omitempty"` // the entry of the trash that the manifest was taken from
 }
 
 // A manifestPlace says where a manifest is that a tag once pointed to.
@@ -86,6 +87,7 @@ type manifestPlace string
 
 const (
 	placeThere manifestPlace = "there" // in the repository
+	placeTrash manifestPlace = "trash"
 	placeGone  manifestPlace = "gone"
 )
 
@@ -93,6 +95,7 @@ func tagMoveOf(m meta.TagMove) tagMoveLine {
 	return tagMoveLine{
 		Seq: m.Seq, Time: m.At, Repository: m.Repo.String(), Tag: m.Tag.String(), From: m.From.String(), To: m.To.String(),
 		Cause: m.Cause, By: m.By.Name, Via: m.By.Via, Address: m.By.Addr,
+		Trash: m.Trash,
 	}
 }
 
@@ -102,6 +105,13 @@ func (s *Server) manifestPlace(ctx context.Context, repo oci.Repo, d oci.Digest)
 	switch {
 	case err == nil:
 		return placeThere, nil
+	case !isNotFound(err):
+		return "", err
+	}
+	_, err = s.meta.FindTrash(ctx, meta.TrashWhat{Repo: repo, Ref: oci.Ref{Digest: d}})
+	switch {
+	case err == nil:
+		return placeTrash, nil
 	case !isNotFound(err):
 		return "", err
 	}

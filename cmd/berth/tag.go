@@ -40,6 +40,7 @@ type tagMove struct {
 	Time                                               time.Time
 	Repository, Tag, From, To, Cause, By, Via, Address string
 	Old                                                string // where the manifest is by now that From names
+	Trash                                              int64  // the entry of the trash that the manifest was taken from
 }
 
 func newTagHistoryCommand() *cobra.Command {
@@ -128,8 +129,11 @@ func printHistory(out io.Writer, list []tagMove, digest func(string) string) err
 	fmt.Fprintln(w, "WHEN\tTAG\tWHAT\tFROM\tTO\tBY")
 	for _, m := range list {
 		from := digest(m.From)
-		if m.Old != "" && m.Old != "there" {
-			from += " (" + m.Old + ")"
+		switch m.Old {
+		case "trash":
+			from += " (in the trash)"
+		case "gone":
+			from += " (gone)"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Time.Format(time.RFC3339), orDash(m.Tag), m.Cause, orDash(from), orDash(digest(m.To)), byWhom(m))
 	}
@@ -171,7 +175,7 @@ func newTagRollbackCommand() *cobra.Command {
 		Short: "Point a tag to what it pointed to before",
 		Long: "rollback points a tag to the image that it pointed to before its last move, which berth\n" +
 			"tag history shows. A rollback is a move, too: another one undoes it. A tag that was\n" +
-			"deleted comes back.",
+			"deleted comes back, also with its image, as long as that is in the trash.",
 		Example: "  berth tag rollback app:latest\n  berth tag rollback app:latest --steps 2\n  berth tag rollback app:latest --to sha256:…",
 		Args:    oneTag("rollback"),
 	}
@@ -262,6 +266,9 @@ func (c *adminClient) moveTag(ctx context.Context, out io.Writer, parameters url
 		default:
 			fmt.Fprintf(out, "%s %s to %s; it %s to %s\n", name, points, m.To, pointed, m.From)
 			undo = "berth tag rollback " + name + " --to " + m.From
+		}
+		if m.Trash != 0 {
+			fmt.Fprintf(out, "its image is in the trash (number %d), and comes back with what refers to it\n", m.Trash)
 		}
 		if dry {
 			return nil

@@ -35,6 +35,10 @@ type TagMove struct {
 	At    time.Time  // when it happened, by the wall clock
 	Cause TagCause
 	By    event.Actor // Name, Via and Addr
+
+	// Trash is the entry of the trash that SetTag took the manifest from, with
+	// what belongs to it: 0 if the repository had it. It is not remembered.
+	Trash int64
 }
 
 // An ImmutableTagError says that a tag is one of those that can neither be moved
@@ -106,10 +110,10 @@ type History interface {
 	// PlanTag returns what SetTag would do now.
 	PlanTag(ctx context.Context, p TagSet) (TagMove, error)
 
-	// SetTag points a tag to a manifest that its repository has, and returns what
-	// it did. If the tag points there already, From and To are equal and nothing
-	// is noted. Errors: ErrNotFound when there is no such manifest, *NoPastError,
-	// *TagMovedError.
+	// SetTag points a tag to a manifest that its repository has, or has in the
+	// trash, and returns what it did. If the tag points there already, From and To
+	// are equal and nothing is noted. Errors: ErrNotFound when there is no such
+	// manifest, *NoPastError, *TagMovedError, *MissingError as Restore.
 	SetTag(ctx context.Context, p TagSet) (TagMove, error)
 
 	// TrimHistory forgets at most limit moves that were noted age ago (in ticks)

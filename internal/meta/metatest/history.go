@@ -22,7 +22,9 @@ func historyTests() []test {
 		{name: "setting a tag", run: historySet},
 		{name: "rolling a tag back", run: historyBack},
 		{name: "rolling back what was deleted", run: historyBackDeleted},
-		{name: "rolling back to what is gone", run: historyBackGone},
+		{name: "rolling back to what is gone", run: historyBackGone, trash: true},
+		{name: "rolling back to what is in the trash", run: historyBackTrash, trash: true},
+		{name: "rolling back in a repository that was deleted", run: historyBackRepo, trash: true},
 		{name: "a tag that moved meanwhile is not rolled back", run: historyMoved},
 		{name: "old moves are forgotten", run: historyTrim},
 		{name: "the history survives", run: historyReopen},
@@ -244,10 +246,55 @@ func historyBackGone(f *fixture) {
 	f.put(a, m[0], "v1")
 	f.put(a, m[1], "v1")
 	f.ok(f.DeleteManifest(f.ctx, a, digest(m[0]), event.Actor{}))
+	f.pass(2 * keep)
 	back, err := f.SetTag(f.ctx, meta.TagSet{Repo: a, Tag: f.tag("v1"), Cause: meta.ByRollback})
 	f.is(err, meta.ErrNotFound)
 	f.equal("what is missing", back.To, digest(m[0]))
 	f.equal("what it is", f.manifestAt(a, "v1"), digest(m[1]))
+}
+
+// historyBackTrash rolls back to an image in the trash, whose signature comes
+// along, while what was deleted with it stays there.
+func historyBackTrash(f *fixture) {
+	a := f.repo("a")
+	m := f.images(a, 3)
+	signature := f.manifest(shape{parts: []string{"layer"}, subject: &m[0], kind: "signature"})
+	f.put(a, m[0], "v1", "same")
+	f.put(a, signature)
+	f.put(a, m[2])
+	f.put(a, m[1], "v1")
+	done, err := f.Discard(f.ctx, meta.Discard{Repo: a, Tags: []meta.Tag{{Name: f.tag("same"), Digest: digest(m[0])}},
+		Manifests: []oci.Digest{digest(m[0]), digest(signature), digest(m[2])}, Reason: meta.ReasonRetention})
+	f.ok(err)
+	f.equal("discarded", len(done.Manifests), 3)
+	f.pass(keep / 2)
+	f.collect()
+	back := f.setTag(meta.TagSet{Repo: a, Tag: f.tag("v1"), Cause: meta.ByRollback})
+	f.equal("taken from", back.Trash, done.Entry)
+	f.equal("what it is", f.manifestAt(a, "v1"), digest(m[0]))
+	f.equal("the signature", f.hasManifest(a, digest(signature).String()), true)
+	f.equal("another that went with it", f.hasManifest(a, digest(m[2]).String()), false)
+	f.equal("history", f.history(a, "v1", m), []string{"v1 1>0 rollback by op", "v1 0>1 push by alice", "v1 >0 push by alice"})
+	rest, err := f.Restore(f.ctx, meta.Restore{ID: done.Entry})
+	f.ok(err)
+	f.equal("the rest comes back", fmt.Sprint(rest.Manifests, rest.Tags), fmt.Sprint(1, []meta.Tag{{Name: f.tag("same"), Digest: digest(m[0])}}))
+}
+
+// historyBackRepo brings a tag back from a repository that was deleted.
+func historyBackRepo(f *fixture) {
+	a := f.repo("a")
+	m := f.images(a, 2)
+	f.put(a, m[0], "v1")
+	f.put(a, m[1], "v2")
+	entry, err := f.DeleteRepo(f.ctx, a, event.Actor{Name: "bob"})
+	f.ok(err)
+	back := f.setTag(meta.TagSet{Repo: a, Tag: f.tag("v1"), Cause: meta.ByRollback})
+	f.equal("taken from", back.Trash, entry)
+	f.equal("v1", f.manifestAt(a, "v1"), digest(m[0]))
+	f.equal("v2", f.manifestAt(a, "v2"), oci.Digest{})
+	f.equal("history", f.history(a, "v1", m), []string{"v1 >0 restore by op", " > delete by bob", "v1 >0 push by alice"})
+	f.put(a, m[1], "v1")
+	f.equal("v1 moves on", f.setTag(meta.TagSet{Repo: a, Tag: f.tag("v1"), Cause: meta.ByRollback}).To, digest(m[0]))
 }
 
 func historyMoved(f *fixture) {

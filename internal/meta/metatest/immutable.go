@@ -14,7 +14,8 @@ import (
 // that begin with fixed.
 func immutableTests() []test {
 	return []test{
-		{name: "no door moves or removes it", run: immutableDoors},
+		{name: "no door moves or removes it", run: immutableDoors, trash: true},
+		{name: "what comes out of the trash does not move it", run: immutableRestore, trash: true},
 		{name: "the first push and the same push again work", run: immutableSame},
 		{name: "other tags and repositories move", run: immutableOthers},
 		{name: "one of several tags refuses all", run: immutableTogether},
@@ -55,6 +56,7 @@ func immutableDoors(f *fixture) {
 			_, err := f.SetTag(f.ctx, meta.TagSet{Repo: a, Tag: f.tag("v1"), To: digest(m[1])})
 			return err
 		}},
+		{"delete the repository", func() error { _, err := f.DeleteRepo(f.ctx, a, event.Actor{}); return err }},
 		{"plan to set", func() error {
 			_, err := f.PlanTag(f.ctx, meta.TagSet{Repo: a, Tag: f.tag("v1"), To: digest(m[1])})
 			return err
@@ -63,13 +65,42 @@ func immutableDoors(f *fixture) {
 	for _, door := range doors {
 		f.fixed(door.name, door.open())
 	}
+	done, err := f.Discard(f.ctx, meta.Discard{Repo: a, Tags: []meta.Tag{{Name: f.tag("v1"), Digest: digest(m[0])}},
+		Manifests: []oci.Digest{digest(m[0])}, Reason: meta.ReasonRetention})
+	f.ok(err)
+	f.equal("discarded", len(done.Tags)+len(done.Manifests), 0)
 	f.pass(100 * grace)
-	_, err := f.Prune(f.ctx, a, f.env.Now().Add(time.Hour), 100)
+	_, err = f.Prune(f.ctx, a, f.env.Now().Add(time.Hour), 100)
 	f.ok(err)
 	f.collect()
 	f.equal("v1", f.manifestAt(a, "v1"), digest(m[0]))
 	f.equal("its layer", f.has(a, "layer"), true)
 	f.equal("history", f.history(a, "", m), old)
+}
+
+func immutableRestore(f *fixture) {
+	a := f.repo("fixed")
+	m := f.images(a, 2)
+	f.put(a, m[0], "was")
+	f.ok(f.DeleteManifest(f.ctx, a, digest(m[0]), event.Actor{}))
+	f.put(a, m[1], "v1")
+	_, err := f.SetTag(f.ctx, meta.TagSet{Repo: a, Tag: f.tag("v1"), To: digest(m[0])})
+	f.fixed("set to what is in the trash", err)
+	f.equal("what is in the trash", f.hasManifest(a, digest(m[0]).String()), false)
+
+	b := f.repo("b")
+	f.push(b, "layer")
+	f.put(b, m[0], "v1", "latest")
+	entry, err := f.DeleteRepo(f.ctx, b, event.Actor{})
+	f.ok(err)
+	_, err = f.Restore(f.ctx, meta.Restore{ID: entry, As: a, Force: true})
+	f.fixed("restore over it", err)
+	f.equal("v1", f.manifestAt(a, "v1"), digest(m[1]))
+	f.equal("latest", f.manifestAt(a, "latest"), oci.Digest{})
+	done, err := f.Restore(f.ctx, meta.Restore{ID: entry, As: a})
+	f.ok(err)
+	f.equal("kept", done.Kept, []meta.Tag{{Name: f.tag("v1"), Digest: digest(m[1])}})
+	f.equal("latest", f.manifestAt(a, "latest"), digest(m[0]))
 }
 
 func immutableSame(f *fixture) {

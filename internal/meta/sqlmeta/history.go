@@ -87,9 +87,16 @@ func past(ctx context.Context, q querier, p meta.TagSet, now oci.Digest) (oci.Di
 	return now, &meta.NoPastError{Tag: p.Tag}
 }
 
-// planTag returns the move that p asks for, and the number of its manifest.
-func planTag(ctx context.Context, q querier, p meta.TagSet) (meta.TagMove, int64, error) {
-	m := meta.TagMove{Repo: p.Repo, Tag: p.Tag, To: p.To, Cause: p.Cause, By: p.By}
+// A tagPlan is what SetTag is going to do.
+type tagPlan struct {
+	meta.TagMove       // whose Trash is the entry that has the manifest, 0 if the repository has it
+	manifest     int64 // its number
+}
+
+// planTag returns what p asks for, where since is the tick until which what was
+// deleted has gone from the trash.
+func planTag(ctx context.Context, q querier, p meta.TagSet, since int64) (tagPlan, error) {
+	m := tagPlan{TagMove: meta.TagMove{Repo: p.Repo, Tag: p.Tag, To: p.To, Cause: p.Cause, By: p.By}}
 	var text string
 	err := q.get(ctx, `SELECT t.digest FROM repos r JOIN tags t ON t.repo_id = r.id WHERE r.name = $1 AND t.name = $2`,
 		args{p.Repo.String(), p.Tag.String()}, &text)
@@ -97,56 +104,81 @@ func planTag(ctx context.Context, q querier, p meta.TagSet) (meta.TagMove, int64
 		m.From, err = oci.ParseDigest(text)
 	}
 	if err != nil && !isNotFound(err) {
-		return m, 0, err
+		return m, err
 	}
 	if p.From != nil && *p.From != m.From {
-		return m, 0, &meta.TagMovedError{Tag: p.Tag, Now: m.From}
+		return m, &meta.TagMovedError{Tag: p.Tag, Now: m.From}
 	}
 	if m.To.IsZero() {
 		if m.To, err = past(ctx, q, p, m.From); err != nil {
-			return m, 0, err
+			return m, err
 		}
 		if m.To.IsZero() {
-			return m, 0, &meta.NoPastError{Tag: p.Tag}
+			return m, &meta.NoPastError{Tag: p.Tag}
 		}
 	}
-	var manifest int64
 	err = q.get(ctx, `SELECT m.id FROM repos r JOIN manifests m ON m.repo_id = r.id WHERE r.name = $1 AND m.digest = $2`,
-		args{p.Repo.String(), m.To.String()}, &manifest)
-	return m, manifest, notFound(err, "manifest "+m.To.String(), p.Repo)
+		args{p.Repo.String(), m.To.String()}, &m.manifest)
+	if !isNotFound(err) {
+		return m, err
+	}
+	found, err := entries(ctx, q, sqlEntry+`AND e.repo = $2 AND EXISTS (SELECT 1 FROM manifests m WHERE m.repo_id = h.id AND m.digest = $3)
+		ORDER BY e.id DESC LIMIT 1`, args{since, p.Repo.String(), m.To.String()})
+	if err == nil && len(found) == 0 {
+		err = notFound(meta.ErrNotFound, "manifest "+m.To.String(), p.Repo)
+	}
+	if err == nil {
+		m.Trash = found[0].ID
+	}
+	return m, err
 }
 
 // PlanTag implements meta.History.
 func (db *DB) PlanTag(ctx context.Context, p meta.TagSet) (meta.TagMove, error) {
-	m, _, err := planTag(ctx, db.reader, p)
+	m, err := planTag(ctx, db.reader, p, db.ago(db.opts.Trash))
 	if err == nil && !m.From.IsZero() && m.From != m.To && db.opts.Immutable != nil && db.opts.Immutable(p.Repo, p.Tag) {
 		err = &meta.ImmutableTagError{Repo: p.Repo, Tag: p.Tag}
 	}
-	return m, err
+	return m.TagMove, err
 }
 
 // SetTag implements meta.History.
 func (db *DB) SetTag(ctx context.Context, p meta.TagSet) (meta.TagMove, error) {
-	var m meta.TagMove
-	err := db.write(ctx, durable, func(ctx context.Context, t *tx) (err error) {
-		var manifest int64
-		if m, manifest, err = planTag(ctx, t, p); err != nil || m.From == m.To {
-			return err
+	for {
+		var m tagPlan
+		more := false
+		err := db.write(ctx, durable, func(ctx context.Context, t *tx) (err error) {
+			if m, err = planTag(ctx, t, p, t.ticks()-int64(t.keep)); err != nil || m.From == m.To && m.Trash == 0 {
+				return err
+			}
+			if m.Trash != 0 {
+				if m.manifest, more, err = t.fetch(ctx, meta.Restore{ID: m.Trash, Only: oci.Ref{Digest: m.To}, By: p.By}); err != nil || more {
+					return err
+				}
+			}
+			return t.setTag(ctx, m)
+		})
+		if err != nil || !more {
+			return m.TagMove, err
 		}
-		repo, err := t.findRepo(ctx, p.Repo)
-		if err != nil {
-			return err
-		}
-		if _, err := t.pointTag(ctx, tagChange{repo: repo, in: p.Repo, cause: p.Cause, by: p.By}, p.Tag, m.To, manifest); err != nil {
-			return err
-		}
-		e := event.Event{Action: event.Push, Kind: event.Manifest, Repo: p.Repo, Digest: m.To, Tag: p.Tag, By: p.By}
-		if err := t.get(ctx, `SELECT media_type, size FROM manifests WHERE id = $1`, args{manifest}, &e.MediaType, &e.Size); err != nil {
-			return err
-		}
-		return t.record(ctx, e)
-	})
-	return m, err
+	}
+}
+
+// setTag does what is planned, with a manifest that the repository has.
+func (t *tx) setTag(ctx context.Context, m tagPlan) error {
+	repo, err := t.findRepo(ctx, m.Repo)
+	if err != nil {
+		return err
+	}
+	was, err := t.pointTag(ctx, tagChange{repo: repo, in: m.Repo, cause: m.Cause, by: m.By}, m.Tag, m.To, m.manifest)
+	if err != nil || was == m.To { // it came out of the trash with its manifest
+		return err
+	}
+	e := event.Event{Action: event.Push, Kind: event.Manifest, Repo: m.Repo, Digest: m.To, Tag: m.Tag, By: m.By}
+	if err := t.get(ctx, `SELECT media_type, size FROM manifests WHERE id = $1`, args{m.manifest}, &e.MediaType, &e.Size); err != nil {
+		return err
+	}
+	return t.record(ctx, e)
 }
 
 // TrimHistory implements meta.History.

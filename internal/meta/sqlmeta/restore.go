@@ -118,11 +118,16 @@ func (r *restoring) whole(ctx context.Context) error {
 	return r.end(ctx)
 }
 
-// end drops the entry, and others that have become empty.
+// end drops the entry, and others that have nothing any more.
 func (r *restoring) end(ctx context.Context) error {
 	if _, err := r.t.exec(ctx, `UPDATE trash SET dropped = 1 WHERE id = $1`, r.entry.ID); err != nil {
 		return err
 	}
+	return r.dropEmpty(ctx)
+}
+
+// dropEmpty drops the other entries that have nothing any more.
+func (r *restoring) dropEmpty(ctx context.Context) error {
 	for _, id := range r.others {
 		_, err := r.t.exec(ctx, `UPDATE trash SET dropped = 1 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM trash_tags WHERE entry = $1)
 			AND NOT EXISTS (SELECT 1 FROM repos h CROSS JOIN repo_blobs m ON m.repo_id = h.id WHERE h.trash = $1 AND h.trash <> 0)

@@ -117,6 +117,31 @@ func (r *restoring) only(ctx context.Context) error {
 	return err
 }
 
+// fetch brings back manifest p.Only of an entry of any kind, with what refers to
+// it, and returns its number. more says that events have to be recorded first, and
+// that it is to be called again.
+func (t *tx) fetch(ctx context.Context, p meta.Restore) (manifest int64, more bool, err error) {
+	r, err := t.restoring(ctx, p)
+	if err != nil {
+		return 0, false, err
+	}
+	if n, err := t.tell(ctx, r.entry.hidden, restoreStep); n > 0 || err != nil {
+		return 0, true, err
+	}
+	if err := r.only(ctx); err != nil {
+		return 0, false, err
+	}
+	if len(r.missing) > 0 {
+		return 0, false, &meta.MissingError{Digests: r.missing}
+	}
+	r.others = append(r.others, p.ID)
+	if err := r.dropEmpty(ctx); err != nil {
+		return 0, false, err
+	}
+	err = t.get(ctx, `SELECT id FROM manifests WHERE repo_id = $1 AND digest = $2`, args{r.to, p.Only.Digest.String()}, &manifest)
+	return manifest, false, err
+}
+
 // merge moves some of what the hidden repository has to one that has something.
 // Each manifest comes with its parts and its tags, so that all that is there is
 // whole, whenever this ends.

@@ -32,10 +32,11 @@ func TestTagsHaveOneDoor(t *testing.T) {
 		}
 		for _, statement := range writes.FindAllString(string(text), -1) {
 			trims := name == "history.go" && statement == "DELETE FROM tag_history"
+			mends := name == "mend.go" && statement == "UPDATE tags" // of a damaged row, and no client sees it point elsewhere
 			switch {
 			case name == "tags.go":
 				found++
-			case !trims:
+			case !trims && !mends:
 				t.Errorf("%s: %q: use pointTag, removeTag or untag of tags.go", name, statement)
 			}
 		}
