@@ -43,6 +43,17 @@ func TestSoakMutations(t *testing.T) {
 	run(t, func(m mutation) bool { return m.soak })
 }
 
+// TestMutationTexts holds that every mutation is about text that is there, also
+// those that are rarely tried.
+func TestMutationTexts(t *testing.T) {
+	for _, m := range mutations() {
+		text, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(m.file)))
+		if n := bytes.Count(text, []byte(m.old)); err != nil || n != 1 {
+			t.Errorf("%s: %s has its text %d times, want once (%v)", m.name, m.file, n, err)
+		}
+	}
+}
+
 func run(t *testing.T, chosen func(mutation) bool) {
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
