@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"berth/config"
 	"berth/internal/auth"
@@ -64,6 +66,7 @@ type AccessAnswer struct {
 	Rule    int      // which rule allows it, or would if the registry were not read-only, counted from 0; -1 if none does
 	Why     string   // in a sentence
 	Rules   []string // what each rule says to the question
+	Notes   []string // what besides the rules has a say, in sentences
 }
 
 // AccessRules returns the access rules that are in force with cfg, each on one
@@ -99,7 +102,26 @@ func ExplainAccess(cfg config.Config, q AccessQuestion) (AccessAnswer, error) {
 	for _, lack := range policy.Explain(p, a) {
 		answer.Rules = append(answer.Rules, lack.Describe(p, a))
 	}
+	if a.Action != auth.Pull {
+		answer.Notes = immutableNotes(cfg, a.Repo)
+	}
 	return answer, nil
+}
+
+// immutableNotes says which tags of repo stay whatever the rules allow.
+func immutableNotes(cfg config.Config, repo oci.Repo) (notes []string) {
+	for i, s := range cfg.Tags.Immutable {
+		repos, err := parseAll(s.Repositories, oci.ParsePattern)
+		if err != nil || len(repos) > 0 && !slices.ContainsFunc(repos, func(p oci.Pattern) bool { return p.Match(repo) }) {
+			continue
+		}
+		which := "its tags"
+		if len(s.Tags) > 0 {
+			which = "its tags " + strings.Join(s.Tags, ", ")
+		}
+		notes = append(notes, fmt.Sprintf("tags.immutable[%d]: once pushed, %s can neither be moved nor deleted by anybody", i, which))
+	}
+	return notes
 }
 
 // parse reads the question.

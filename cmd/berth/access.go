@@ -77,6 +77,9 @@ func printAnswer(cmd *cobra.Command, loaded *config.Loaded, answer berth.AccessA
 		}
 		fmt.Fprintf(out, "%s %s %s\n    %s\n", mark, ruleName(loaded, i), says, rules[i])
 	}
+	for _, note := range answer.Notes {
+		fmt.Fprintln(out, note)
+	}
 	if !answer.Allowed {
 		return exitError(1)
 	}
