@@ -34,6 +34,7 @@ func (w *world) check() {
 		}
 	}
 	w.checkCatalog()
+	w.checkTrash()
 	w.s = w.peek() // what was found damaged has been marked
 }
 
@@ -199,6 +200,7 @@ func (w *world) fsck() {
 func (w *world) settle() {
 	w.t.Helper()
 	w.recover()
+	w.expireTrash()
 	w.collect()
 	w.running += delay
 	w.collect()

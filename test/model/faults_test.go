@@ -152,6 +152,26 @@ func (r *records) TrimHistory(ctx context.Context, age time.Duration, limit int)
 	return get(r, func() (int, error) { return r.DB.TrimHistory(ctx, age, limit) })
 }
 
+func (r *records) Discard(ctx context.Context, d meta.Discard) (meta.Discarded, error) {
+	return get(r, func() (meta.Discarded, error) { return r.DB.Discard(ctx, d) })
+}
+
+func (r *records) DeleteRepo(ctx context.Context, repo oci.Repo, by event.Actor) (int64, error) {
+	return get(r, func() (int64, error) { return r.DB.DeleteRepo(ctx, repo, by) })
+}
+
+func (r *records) Restore(ctx context.Context, p meta.Restore) (meta.Restored, error) {
+	return get(r, func() (meta.Restored, error) { return r.DB.Restore(ctx, p) })
+}
+
+func (r *records) DropTrash(ctx context.Context, ids ...int64) error {
+	return r.do(func() error { return r.DB.DropTrash(ctx, ids...) })
+}
+
+func (r *records) ExpireTrash(ctx context.Context, limit int) (int, error) {
+	return get(r, func() (int, error) { return r.DB.ExpireTrash(ctx, limit) })
+}
+
 func (r *records) HasRepo(ctx context.Context, repo oci.Repo) (bool, error) {
 	return get(r, func() (bool, error) { return r.DB.HasRepo(ctx, repo) })
 }

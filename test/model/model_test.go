@@ -80,7 +80,7 @@ func (w *world) any() {
 	if len(w.sessions) > 0 {
 		s = pick(w, w.sessions)
 	}
-	switch n := w.rnd.IntN(138); {
+	switch n := w.rnd.IntN(158); {
 	case n < 8 || s == nil && n < 30:
 		w.start()
 	case n < 22:
@@ -117,8 +117,16 @@ func (w *world) any() {
 		w.rare(n)
 	case n < 137:
 		w.setTag()
-	default:
+	case n < 138:
 		w.trimHistory()
+	case n < 142:
+		w.deleteRepo()
+	case n < 153:
+		w.restore()
+	case n < 155:
+		w.dropTrash()
+	default:
+		w.expireTrash()
 	}
 }
 

@@ -33,10 +33,13 @@ type state struct {
 	members   map[at]member
 	lost      map[at]time.Duration // ticks
 	moves     map[at][]move        // of a tag; of the repository as a whole with an empty name
+	trash     map[int64]entry
 
 	// What follows is only read.
 	contents map[string]content // by digest
 	uploads  map[meta.UploadID]upload
+
+	lastEntry int64 // the highest number that an entry of the trash ever had
 }
 
 // A move is an entry of the history of tags.
@@ -61,6 +64,7 @@ type upload struct {
 func (s state) clone() state {
 	s.manifests, s.tags = maps.Clone(s.manifests), maps.Clone(s.tags)
 	s.members, s.lost, s.moves = maps.Clone(s.members), maps.Clone(s.lost), maps.Clone(s.moves)
+	s.trash = maps.Clone(s.trash)
 	return s
 }
 
@@ -140,7 +144,40 @@ func differences(p *pool, want, got state) []string {
 	list = append(list, diff(p, "tag", want.tags, got.tags)...)
 	list = append(list, diff(p, "member", want.members, got.members)...)
 	list = append(list, diff(p, "tombstone", want.lost, got.lost)...)
-	return append(list, diff(p, "history", unnumbered(want.moves), unnumbered(got.moves))...)
+	list = append(list, diff(p, "history", unnumbered(want.moves), unnumbered(got.moves))...)
+	for id := range maps.Keys(both(want.trash, got.trash)) {
+		list = append(list, differ(p, id, want.trash, got.trash)...)
+	}
+	return list
+}
+
+func both[K comparable, V any](a, b map[K]V) map[K]V {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
+}
+
+// differ lists what is not the same in an entry of the trash.
+func differ(p *pool, id int64, want, got map[int64]entry) []string {
+	w, wok := want[id]
+	g, gok := got[id]
+	head := func(e entry) string { return fmt.Sprint(e.kind, e.reason, e.repo, e.deleted, e.dropped) }
+	if wok != gok || head(w) != head(g) {
+		return []string{fmt.Sprintf("entry %d: got %s (there: %v), want %s (there: %v)", id, head(g), gok, head(w), wok)}
+	}
+	what := fmt.Sprint("of entry ", id)
+	return slices.Concat(diff(p, "tag "+what, named(w.repo, w.tags), named(w.repo, g.tags)),
+		diff(p, "manifest "+what, named(w.repo, w.manifests), named(w.repo, g.manifests)),
+		diff(p, "member "+what, named(w.repo, w.members), named(w.repo, g.members)),
+		diff(p, "tombstone "+what, named(w.repo, w.lost), named(w.repo, g.lost)))
+}
+
+func named[V any](repo oci.Repo, m map[string]V) map[at]V {
+	list := make(map[at]V)
+	for name, v := range m {
+		list[at{repo, name}] = v
+	}
+	return list
 }
 
 // unnumbered returns moves without their numbers: several moves of one step may
@@ -188,15 +225,16 @@ func (w *world) peek() state {
 	var n int64
 	var flag bool
 	where := func() at { return at{w.repo(repo), name} }
-	w.rows(`SELECT r.name, m.digest, m.body FROM manifests m JOIN repos r ON r.id = m.repo_id`, func() {
+	w.rows(`SELECT r.name, m.digest, m.body FROM manifests m JOIN repos r ON r.id = m.repo_id WHERE r.trash = 0`, func() {
 		s.manifests[where()] = mustDigest(name).Algorithm().FromBytes(body).String() == name
 	}, &repo, &name, &body)
-	w.rows(`SELECT r.name, t.name, t.digest FROM tags t JOIN repos r ON r.id = t.repo_id`, func() { s.tags[where()] = more }, &repo, &name, &more)
-	w.rows(`SELECT r.name, m.digest, m.touched, m.candidate FROM repo_blobs m JOIN repos r ON r.id = m.repo_id`, func() {
+	w.rows(`SELECT r.name, t.name, t.digest FROM tags t JOIN repos r ON r.id = t.repo_id WHERE r.trash = 0`, func() { s.tags[where()] = more }, &repo, &name, &more)
+	w.rows(`SELECT r.name, m.digest, m.touched, m.candidate FROM repo_blobs m JOIN repos r ON r.id = m.repo_id WHERE r.trash = 0`, func() {
 		s.members[where()] = member{time.Duration(n), flag}
 	}, &repo, &name, &n, &flag)
-	w.rows(`SELECT r.name, l.digest, l.lost FROM losses l JOIN repos r ON r.id = l.repo_id`, func() { s.lost[where()] = time.Duration(n) }, &repo, &name, &n)
+	w.rows(`SELECT r.name, l.digest, l.lost FROM losses l JOIN repos r ON r.id = l.repo_id WHERE r.trash = 0`, func() { s.lost[where()] = time.Duration(n) }, &repo, &name, &n)
 	w.rows(`SELECT digest, key, size, damaged FROM blobs`, func() { s.contents[name] = content{blob.Key(more), n, flag} }, &name, &more, &n, &flag)
+	w.peekTrash(&s)
 	var was, now string
 	var saved int64
 	w.rows(`SELECT repo, tag, cause, was, now, ticks, seq FROM tag_history ORDER BY seq`, func() {

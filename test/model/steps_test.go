@@ -26,6 +26,7 @@ const (
 	cutOff   oci.Code = "(connection lost)"
 	internal oci.Code = "(internal error)"
 	noPast   oci.Code = "(NoPastError)"
+	missing  oci.Code = "(MissingError)"
 	moved    oci.Code = "(ErrConflict)"
 	notFound oci.Code = "(ErrNotFound)"
 )
@@ -47,6 +48,9 @@ func codeOf(err error) oci.Code {
 	}
 	if _, ok := errors.AsType[*meta.ImmutableTagError](err); ok {
 		return oci.Denied
+	}
+	if _, ok := errors.AsType[*meta.MissingError](err); ok {
+		return missing
 	}
 	if _, ok := errors.AsType[*meta.NoPastError](err); ok {
 		return noPast
@@ -352,7 +356,7 @@ func (w *world) judge(repo oci.Repo, m *manifest, tags []oci.Tag) (codes []oci.C
 		k := at{repo, part.Digest.String()}
 		_, isMember := w.s.members[k]
 		_, isManifest := w.s.manifests[k]
-		_, isLost := w.s.lost[k]
+		isLost := w.s.had(k)
 		c := w.s.contents[k.name]
 		size := c.size
 		if !isMember || c.damaged {
@@ -449,12 +453,9 @@ func (w *world) deleteManifest() {
 		w.outcome(err, []oci.Code{oci.Denied})
 	default:
 		w.outcome(err, []oci.Code{success}, func(s *state) {
-			s.release(w.pool, k, now)
-			delete(s.manifests, k)
-			for _, t := range s.tagsOf(k) {
-				s.point(t, "", meta.ByDelete, now)
-			}
-			s.lost[k] = now
+			e := newEntry(meta.TrashManifest, meta.ReasonDeleted, k.repo, now)
+			s.take(w.pool, e, k, meta.ByDelete, now)
+			s.throw(e, w.keep)
 		})
 	}
 }
@@ -496,7 +497,12 @@ func (w *world) deleteTag() {
 	case w.immutable(k.repo, tag):
 		w.outcome(err, []oci.Code{oci.Denied})
 	default:
-		w.outcome(err, []oci.Code{success}, func(s *state) { s.point(k, "", meta.ByDelete, now) })
+		w.outcome(err, []oci.Code{success}, func(s *state) {
+			e := newEntry(meta.TrashTag, meta.ReasonDeleted, k.repo, now)
+			e.tags[k.name] = s.tags[k]
+			s.point(k, "", meta.ByDelete, now)
+			s.throw(e, w.keep)
+		})
 	}
 }
 
@@ -513,8 +519,11 @@ func (w *world) deleteBlob() {
 		w.outcome(err, []oci.Code{oci.Unsupported})
 	default:
 		w.outcome(err, []oci.Code{success}, func(s *state) {
+			e := newEntry(meta.TrashBlob, meta.ReasonDeleted, k.repo, now)
+			e.members[k.name] = member{}
 			delete(s.members, k)
 			s.lost[k] = now
+			s.throw(e, w.keep)
 		})
 	}
 }
@@ -555,25 +564,43 @@ func (w *world) collect() {
 	}
 	w.step("collect")
 	_, err := w.collector.Collect(w.t.Context())
-	faulted := w.faults.fired && err != nil
-	w.outcome(err, []oci.Code{success}, func(s *state) {
-		for k, m := range s.members {
-			switch {
-			case !m.candidate || m.touched > now-w.grace:
-			case len(s.holders(w.pool, k.repo, k.name)) > 0:
-				s.members[k] = member{m.touched, false}
-			default:
-				delete(s.members, k)
-				s.lost[k] = now
-			}
-		}
-	}, func(s *state) {
-		maps.DeleteFunc(s.lost, func(_ at, lost time.Duration) bool { return lost <= now-tombstones })
-	})
+	faulted, old := w.faults.fired && err != nil, w.s
+	let := func(s *state) { s.collect(w.pool, now, w.grace) }
+	forget := func(s *state) { s.forget(now) }
+	// If one of the two fails, the other one is done all the same.
+	w.outcome(err, []oci.Code{success}, forget, func(s *state) { *s = old.clone(); let(s) }, forget)
 	if faulted {
 		w.ended(before, nil, expired)
 	} else {
 		w.ended(before, expired, nil)
+	}
+}
+
+// collect ends the memberships that nothing needs and whose grace is over.
+func (s *state) collect(p *pool, now, grace time.Duration) {
+	for k, m := range s.members {
+		switch {
+		case !m.candidate || m.touched > now-grace:
+		case len(s.holders(p, k.repo, k.name)) > 0:
+			s.members[k] = member{m.touched, false}
+		default:
+			delete(s.members, k)
+			s.lost[k] = now
+		}
+	}
+	for id, e := range s.trash {
+		s.trash[id] = e.collected(p, now, grace)
+	}
+}
+
+// forget forgets what was lost long ago.
+func (s *state) forget(now time.Duration) {
+	long := func(lost time.Duration) bool { return lost <= now-tombstones }
+	maps.DeleteFunc(s.lost, func(_ at, lost time.Duration) bool { return long(lost) })
+	for id, e := range s.trash {
+		e.lost = maps.Clone(e.lost)
+		maps.DeleteFunc(e.lost, func(_ string, lost time.Duration) bool { return long(lost) })
+		s.trash[id] = e
 	}
 }
 

@@ -44,8 +44,9 @@ type world struct {
 	ticks   time.Duration // when the process began
 	saved   time.Duration // ticks that survive a crash
 	grace   time.Duration
-	refuse  bool      // RefuseMissing
-	wall    time.Time // when the process began, by a clock that people set
+	keep    time.Duration // of the trash
+	refuse  bool          // RefuseMissing
+	wall    time.Time     // when the process began, by a clock that people set
 
 	immutable func(oci.Repo, oci.Tag) bool // which tags neither move nor go
 
@@ -134,7 +135,7 @@ func (w *world) begin() {
 	}
 	var err error
 	w.db, err = sqlmeta.Open(w.t.Context(), sqlmeta.Options{
-		Path: w.dbPath(), Grace: w.grace, Delay: delay, Immutable: w.immutable,
+		Path: w.dbPath(), Grace: w.grace, Delay: delay, Trash: w.keep, Immutable: w.immutable,
 		Running: func() time.Duration { return w.running }, Now: func() time.Time { return w.wall.Add(w.running) },
 	})
 	if err != nil {
@@ -154,6 +155,7 @@ func (w *world) begin() {
 
 // configure chooses settings that may be others after each restart.
 func (w *world) configure() {
+	w.keep = pick(w, []time.Duration{0, 5 * time.Hour, 30 * time.Hour, tombstones})
 	w.immutable = func(oci.Repo, oci.Tag) bool { return false }
 	if w.chance(40) {
 		repo, all := pick(w, w.pool.repos), w.chance(20)
