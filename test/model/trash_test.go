@@ -426,7 +426,7 @@ func (r restoring) back(p *pool, before, after state) (wrong []string) {
 			}
 		}
 		for d := range r.entry.members {
-			if r.entry.kind != meta.TrashManifest && !after.has(at{r.to, d}) {
+			if _, ok := after.manifests[at{r.to, d}]; r.entry.kind != meta.TrashManifest && !ok && !after.has(at{r.to, d}) {
 				say("blob %s is not back", p.name(mustDigest(d)))
 			}
 		}

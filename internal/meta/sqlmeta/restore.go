@@ -201,6 +201,9 @@ func (r *restoring) bring(ctx context.Context, m hiddenManifest) (int64, error) 
 // move gives a manifest, whose parts are there, to the repository.
 func (r *restoring) move(ctx context.Context, m hiddenManifest, parts []need) (int64, error) {
 	t := r.t
+	if err := r.remember(ctx, m); err != nil {
+		return 0, err
+	}
 	var id int64
 	err := t.get(ctx, `SELECT id FROM manifests WHERE repo_id = $1 AND digest = $2`, args{r.to, m.digest.String()}, &id)
 	switch {
@@ -226,6 +229,35 @@ func (r *restoring) move(ctx context.Context, m hiddenManifest, parts []need) (i
 		}
 	}
 	return id, err
+}
+
+// remember leaves tombstones where something was deleted that comes back elsewhere:
+// a push there that saw it must still find that it is gone. They are of manifest
+// m, and of the blobs that it needs and the hidden repository has.
+func (r *restoring) remember(ctx context.Context, m hiddenManifest) error {
+	if r.done.Repo == r.entry.Repo {
+		return nil
+	}
+	if err := r.rememberOne(ctx, m.digest); err != nil {
+		return err
+	}
+	_, err := r.t.exec(ctx, `INSERT INTO losses (repo_id, digest, lost) SELECT r.id, b.digest, CAST($4 AS BIGINT)
+		FROM manifest_refs f CROSS JOIN repo_blobs b ON b.repo_id = $3 AND b.digest = f.digest CROSS JOIN repos r ON r.name = $2
+		WHERE f.manifest_id = $1 ON CONFLICT (repo_id, digest) DO NOTHING`, m.id, r.entry.Repo.String(), m.repo, r.t.ticks())
+	return err
+}
+
+// rememberOne is remember for one blob or manifest.
+func (r *restoring) rememberOne(ctx context.Context, d oci.Digest) error {
+	if r.done.Repo == r.entry.Repo {
+		return nil
+	}
+	from, err := r.t.ensureRepo(ctx, r.entry.Repo)
+	if err != nil {
+		return err
+	}
+	_, err = r.t.exec(ctx, `INSERT INTO losses (repo_id, digest, lost) VALUES ($1, $2, $3) ON CONFLICT (repo_id, digest) DO NOTHING`, from, d.String(), r.t.ticks())
+	return err
 }
 
 // What the entries of a repository, named $1, have: a JOIN stands in between.

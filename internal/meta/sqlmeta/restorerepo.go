@@ -186,6 +186,9 @@ func (r *restoring) mergeBlobs(ctx context.Context) error {
 		if err = t.join(ctx, r.to, blobs[i]); err == nil {
 			err = t.leave(ctx, r.entry.hidden, blobs[i].String())
 		}
+		if err == nil {
+			err = r.rememberOne(ctx, blobs[i])
+		}
 	}
 	if err != nil || len(blobs) == restoreStep {
 		return err
