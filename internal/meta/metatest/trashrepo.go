@@ -12,6 +12,7 @@ func trashRepoTests() []test {
 	return []test{
 		{name: "a repository comes back whole", run: repoWhole, trash: true},
 		{name: "a push under way is refused, never incomplete", run: repoPush, trash: true},
+		{name: "what came back elsewhere is not forgotten", run: repoElsewhere, trash: true},
 	}
 }
 
@@ -112,4 +113,27 @@ func repoPush(f *fixture) {
 	f.push(a, "checked")
 	f.put(a, m, "v2")
 	f.equal("v2", f.hasManifest(a, "v2"), true)
+}
+
+// repoElsewhere brings a repository back into another one that has something. Its
+// name still had all that, but for what it never had.
+func repoElsewhere(f *fixture) {
+	a, b := f.repo("a"), f.repo("b")
+	old := f.image(a, "old", "v1")
+	f.put(a, f.manifest(shape{parts: []string{"old", "never"}}))
+	f.push(a, "loose")
+	f.image(b, "there", "v1")
+	id := f.deleteRepo(a)
+	for more := true; more; {
+		more = f.restore(meta.Restore{ID: id, As: b}).More
+	}
+	f.equal("old", f.hasManifest(b, digest(old).String()), true)
+	for _, part := range []string{"old", "loose"} {
+		_, err := f.tryPut(a, f.manifest(shape{parts: []string{part}}), "v2")
+		f.equal("missing", asMissing(err), []oci.Digest{digestOf(part)})
+	}
+	_, err := f.tryPut(a, f.manifest(shape{children: []oci.Manifest{old}}), "v2")
+	f.equal("missing", asMissing(err), []oci.Digest{digest(old)})
+	res := f.put(a, f.manifest(shape{parts: []string{"never"}}), "v2")
+	f.equal("dangling", res.Dangling, []oci.Digest{digestOf("never")})
 }
