@@ -260,6 +260,67 @@ func TestRepairInterrupted(t *testing.T) {
 	}
 }
 
+// TestRepairGivesNothingAway holds that what a repository lost goes back to it, and
+// to none that merely names it: nobody gets to read what they never had.
+func TestRepairGivesNothingAway(t *testing.T) {
+	e := newEnv(t)
+	i := e.image("team/app")
+	other := repo(t, "spy/app")
+	config := e.push(other, "config of the spy")
+	e.put(other, "v1", body("", config, i.blobs[1]))
+	e.sql(`DELETE FROM repo_blobs WHERE digest = ?`, i.blobs[1].Digest.String())
+	e.check(fsck.Options{Repair: fsck.RepairSafely})
+	e.clean("after the repair")
+	if err := e.pullable(i); err != nil {
+		t.Error(err)
+	}
+	if b, err := e.core.Blob(t.Context(), other, i.blobs[1].Digest); err == nil {
+		b.Close()
+		t.Error("a repository was given a blob that it never had")
+	}
+}
+
+// TestManifestFromElsewhere holds that a damaged manifest gets its bytes back from
+// another repository that has it.
+func TestManifestFromElsewhere(t *testing.T) {
+	e := newEnv(t)
+	i := e.image("team/app")
+	other := repo(t, "team/copy")
+	for n := range i.blobs {
+		e.push(other, i.contents[n])
+	}
+	e.put(other, "v1", i.body)
+	e.sql(`UPDATE manifests SET body = x'7b7d' WHERE repo_id = (SELECT id FROM repos WHERE name = 'team/app')`)
+	if got := e.check(fsck.Options{Repair: fsck.RepairSafely}); kinds(got) != "manifest-bytes manifest-size" && kinds(got) != "manifest-bytes" || !got[0].Cured {
+		t.Errorf("got %+v", got)
+	}
+	e.clean("after the repair")
+	if err := e.pullable(i); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLimited holds that a check of some repositories finds what is wrong with
+// these and nothing else.
+func TestLimited(t *testing.T) {
+	e := newEnv(t)
+	i, j := e.image("team/app"), e.image("team/other")
+	for _, d := range []oci.Digest{i.blobs[1].Digest, j.blobs[1].Digest} {
+		if err := os.Remove(e.file(d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.sql(`UPDATE manifests SET size = 1 WHERE digest = ?`, j.manifest.String())
+	found, sum := e.checkAll(fsck.Options{Repos: []oci.Repo{i.repo}})
+	if kinds(found) != "blob-missing" || found[0].Digest != i.blobs[1].Digest.String() || sum.Blobs != 3 || sum.Manifests != 1 {
+		t.Errorf("got %+v %+v", found, sum)
+	}
+	_, err := e.checker().Run(t.Context(), fsck.Options{Repos: []oci.Repo{repo(t, "no/such")}})
+	if !errors.Is(err, meta.ErrNotFound) {
+		t.Errorf("an unknown repository: got %v", err)
+	}
+}
+
 // errStopped stands for the end of the process.
 var errStopped = errors.New("stopped")
 

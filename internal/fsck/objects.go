@@ -85,9 +85,10 @@ func (r *run) stray(ctx context.Context, o blob.Object) error {
 
 // unknown reports whether no record names an object. A key is recorded before its
 // object exists, and forgotten after it has gone; so one that is in no record and
-// then still there has no record. What is committed is found by its finished name.
+// then still there has no record. The upload is looked for first: its record ends
+// in the transaction in which that of the blob begins. What is committed is found by its finished name.
 func (r *run) unknown(ctx context.Context, o blob.Object) (bool, error) {
-	for _, key := range []blob.Key{o.Key, o.Begun} {
+	for _, key := range []blob.Key{o.Begun, o.Key} {
 		use, err := r.Records.KeyUse(ctx, key)
 		if err != nil || use != meta.KeyUnknown {
 			return false, err

@@ -6,19 +6,23 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"berth/internal/blob"
+	"berth/internal/event"
 	"berth/internal/fsck"
+	"berth/internal/meta"
 	"berth/internal/meta/sqlmeta"
 	"berth/internal/oci"
 	"berth/internal/registry"
 )
 
 // TestNoFalseAlarms holds that checks of a registry that is being pushed to,
-// deleted from and collected find nothing, since nothing is wrong.
+// deleted from, restored and collected find nothing, since nothing is wrong, and
+// that repairs find nothing to do.
 func TestNoFalseAlarms(t *testing.T) {
 	long := 2 * time.Second
 	if os.Getenv("BERTH_SOAK") != "" {
@@ -26,7 +30,7 @@ func TestNoFalseAlarms(t *testing.T) {
 	}
 	e := newEnv(t)
 	e.db.Close()
-	e.open(sqlmeta.Options{Grace: 20 * time.Millisecond}) // what is collected is deleted at once
+	e.open(sqlmeta.Options{Grace: 20 * time.Millisecond, Trash: 50 * time.Millisecond}) // what is collected is deleted at once
 	ctx, cancel := context.WithTimeout(t.Context(), long)
 	defer cancel()
 	var group sync.WaitGroup
@@ -42,7 +46,14 @@ func TestNoFalseAlarms(t *testing.T) {
 	}
 	group.Go(func() {
 		for ctx.Err() == nil {
-			if _, err := e.collector.Collect(ctx); err != nil && ctx.Err() == nil {
+			_, err := e.collector.Collect(ctx)
+			if err == nil {
+				_, err = e.db.ExpireTrash(ctx, 20)
+			}
+			if err == nil {
+				err = e.undo(ctx)
+			}
+			if err != nil && ctx.Err() == nil {
 				t.Error(err)
 				return
 			}
@@ -50,7 +61,7 @@ func TestNoFalseAlarms(t *testing.T) {
 	})
 	checks := 0
 	for ; ctx.Err() == nil; checks++ {
-		_, err := e.checker().Run(ctx, fsck.Options{ReadData: 100, Tell: func(f fsck.Finding) error {
+		_, err := e.checker().Run(ctx, fsck.Options{ReadData: 100, Repair: fsck.Repair(checks % 2), Tell: func(f fsck.Finding) error {
 			if f.Weight == fsck.Problem {
 				t.Errorf("check %d: %s %s%s%s %s %s", checks, f.Kind, f.Repository, f.Tag, f.Digest, f.Key, f.Detail)
 			}
@@ -63,6 +74,25 @@ func TestNoFalseAlarms(t *testing.T) {
 	group.Wait()
 	e.clean("after it")
 	t.Logf("%d checks", checks)
+}
+
+// undo deletes a repository now and then, and restores what was deleted last.
+func (e *env) undo(ctx context.Context) error {
+	if rand.IntN(10) == 0 {
+		_, err := e.db.DeleteRepo(ctx, repo(e.t, fmt.Sprintf("churn/r%d", rand.IntN(3))), event.Actor{})
+		if err != nil && !errors.Is(err, meta.ErrNotFound) {
+			return err
+		}
+	}
+	list, err := e.db.TrashEntries(ctx, oci.Repo{}, 0, 1)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	_, err = e.db.Restore(ctx, meta.Restore{ID: list[0].ID})
+	if _, missing := errors.AsType[*meta.MissingError](err); missing || errors.Is(err, meta.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // churn pushes an image whose blobs others push too, and deletes what was pushed
@@ -103,7 +133,7 @@ func (e *env) churn(ctx context.Context, n, i int) error {
 		} else if rand.IntN(2) == 0 {
 			err = e.core.MountBlob(ctx, registry.Mount{From: to, To: repo(e.t, "churn/other"), Digest: blobs[0].Digest})
 		}
-		if coded, ok := errors.AsType[*oci.Error](err); ok && (coded.Code == oci.ManifestUnknown || coded.Code == oci.BlobUnknown) {
+		if coded, ok := errors.AsType[*oci.Error](err); ok && slices.Contains([]oci.Code{oci.ManifestUnknown, oci.BlobUnknown, oci.NameUnknown}, coded.Code) {
 			err = nil
 		}
 		return err
