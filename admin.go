@@ -3,6 +3,7 @@ package berth
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"berth/internal/auth"
 	"berth/internal/distapi"
 	"berth/internal/event"
+	"berth/internal/oci"
 	"berth/internal/registry"
 )
 
@@ -37,6 +39,10 @@ func (s *Server) actions() map[string]action {
 		"export-registry2": s.exportRegistry2,
 		"tag-history":      s.tagHistory,
 		"tag-move":         s.moveTag,
+		"delete-repo":      s.deleteRepo,
+		"trash":            s.listTrash,
+		"trash-empty":      s.emptyTrash,
+		"trash-restore":    s.restoreTrash,
 	}
 }
 
@@ -117,6 +123,9 @@ func (do action) serve(w http.ResponseWriter, r *http.Request) {
 	last := adminLine{Done: true}
 	if err := do(r.Context(), r.URL.Query(), tell); err != nil {
 		last = adminLine{Error: err.Error()}
+		if e, ok := errors.AsType[*oci.Error](err); ok {
+			last.Error = e.Message // the operator needs no code
+		}
 	}
 	_ = lines.Encode(last) // an operator who has gone needs no answer
 }

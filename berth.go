@@ -113,7 +113,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	})
 	s.collector = &gc.Collector{
 		Records: s.meta, Blobs: store, Grace: cfg.GC.Grace, Delay: cfg.GC.Delay, UploadIdle: cfg.Uploads.Expire, Log: s.log,
-		Steps: []gc.Step{s.trimHistory()},
+		Steps: []gc.Step{s.expireTrash(), s.trimHistory()},
 		Every: cfg.GC.Every, Window: gcWindow(cfg.GC.Window), Now: s.now,
 	}
 	s.openScrub()

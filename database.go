@@ -19,7 +19,7 @@ func (s *Server) openDatabase(ctx context.Context, now func() time.Time) error {
 		return err
 	}
 	db, found, err := sqlmeta.OpenOrRestore(ctx, sqlmeta.Options{
-		Path: s.cfg.Database.Path, Grace: s.cfg.GC.Grace, Delay: s.cfg.GC.Delay, Immutable: immutable, Now: now,
+		Path: s.cfg.Database.Path, Grace: s.cfg.GC.Grace, Delay: s.cfg.GC.Delay, Trash: s.cfg.Trash.Keep, Immutable: immutable, Now: now,
 	}, s.snapshots)
 	if err != nil {
 		return err

@@ -97,6 +97,7 @@ func newRootCommand() *cobra.Command {
 		newAccessCommand(),
 		newEventsCommand(),
 		newTagCommand(),
+		newTrashCommand(),
 		newFsckCommand(),
 		newGCCommand(),
 	)

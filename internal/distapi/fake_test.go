@@ -227,6 +227,19 @@ func (f fakeUser) DeleteTag(_ context.Context, repo oci.Repo, tag oci.Tag) error
 	return nil
 }
 
+func (f fakeUser) DeleteRepo(_ context.Context, repo oci.Repo) (int64, error) {
+	end, err := f.begin("delete")
+	defer end()
+	if err != nil {
+		return 0, err
+	}
+	if _, ok := f.repos[repo]; !ok {
+		return 0, unknown(oci.NameUnknown, repo)
+	}
+	delete(f.repos, repo)
+	return 1, nil
+}
+
 // page cuts sorted names to what p asks for and makes items of them.
 func page[T any](names []string, p registry.Page, item func(string) T) registry.List[T] {
 	var list registry.List[T]

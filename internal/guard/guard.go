@@ -131,6 +131,14 @@ func (g *Guard) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error
 	return g.svc.DeleteTag(ctx, repo, tag)
 }
 
+// DeleteRepo needs delete.
+func (g *Guard) DeleteRepo(ctx context.Context, repo oci.Repo) (int64, error) {
+	if err := g.check(repo, auth.Delete); err != nil {
+		return 0, err
+	}
+	return g.svc.DeleteRepo(ctx, repo)
+}
+
 // Repos lists only what the principal may pull. Whoever may not even enter the
 // registry is refused, instead of told that it is empty.
 func (g *Guard) Repos(ctx context.Context, p registry.Page, readable func(oci.Repo) bool) (registry.List[oci.Repo], error) {

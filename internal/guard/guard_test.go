@@ -67,6 +67,10 @@ func (f *fake) DeleteTag(_ context.Context, r oci.Repo, t oci.Tag) error {
 	return f.call("DeleteTag", r, t)
 }
 
+func (f *fake) DeleteRepo(_ context.Context, r oci.Repo) (int64, error) {
+	return 0, f.call("DeleteRepo", r)
+}
+
 func (f *fake) Repos(_ context.Context, p registry.Page, readable func(oci.Repo) bool) (registry.List[oci.Repo], error) {
 	f.readable = readable
 	return registry.List[oci.Repo]{}, f.call("Repos", p)
@@ -139,6 +143,7 @@ func methods(t *testing.T) map[string]method {
 		"DeleteBlob":     {on(auth.Delete), func(s registry.Service) error { return s.DeleteBlob(ctx, a, d) }, []any{a, d}},
 		"DeleteManifest": {on(auth.Delete), func(s registry.Service) error { return s.DeleteManifest(ctx, a, d) }, []any{a, d}},
 		"DeleteTag":      {on(auth.Delete), func(s registry.Service) error { return s.DeleteTag(ctx, a, tag) }, []any{a, tag}},
+		"DeleteRepo":     {on(auth.Delete), func(s registry.Service) error { _, err := s.DeleteRepo(ctx, a); return err }, []any{a}},
 		"Repos":          {auth.Access{}, func(s registry.Service) error { _, err := s.Repos(ctx, page, nil); return err }, []any{page}},
 		"Tags":           {on(auth.Pull), func(s registry.Service) error { _, err := s.Tags(ctx, a, page); return err }, []any{a, page}},
 		"Referrers":      {on(auth.Pull), func(s registry.Service) error { _, err := s.Referrers(ctx, a, d, "k", page); return err }, []any{a, d, "k", page}},

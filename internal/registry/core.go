@@ -20,6 +20,7 @@ type Records interface {
 	meta.Manifests
 	meta.Listings
 	TagRecords
+	TrashRecords
 }
 
 // Deletion says whether clients may delete.

@@ -66,6 +66,11 @@ type Deleter interface {
 	DeleteBlob(ctx context.Context, repo oci.Repo, d oci.Digest) error
 	DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest) error
 	DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error
+
+	// DeleteRepo deletes a repository with all that it has, and returns the number
+	// of its entry in the trash, 0 if there is none. NAME_UNKNOWN when it has
+	// nothing.
+	DeleteRepo(ctx context.Context, repo oci.Repo) (int64, error)
 }
 
 // A Lister lists what there is, in byte order.

@@ -50,6 +50,13 @@ func (db *DB) DeleteRepo(ctx context.Context, repo oci.Repo, by event.Actor) (in
 	return entry, nil
 }
 
+// CountRepo returns how many manifests and tags a repository has.
+func (db *DB) CountRepo(ctx context.Context, repo oci.Repo) (manifests, tags int, err error) {
+	err = db.reader.get(ctx, `SELECT (SELECT count(*) FROM repos r JOIN manifests m ON m.repo_id = r.id WHERE r.name = $1),
+		(SELECT count(*) FROM repos r JOIN tags t ON t.repo_id = r.id WHERE r.name = $1)`, args{repo.String()}, &manifests, &tags)
+	return manifests, tags, err
+}
+
 // takeRepo makes the repository the entry's, and puts an empty one in its place.
 func (b *bin) takeRepo(ctx context.Context) error {
 	_, err := b.t.exec(ctx, `UPDATE repos SET name = $2, trash = $3, listed = 0 WHERE id = $1`, b.repo, hiddenName(b.entry), b.entry)

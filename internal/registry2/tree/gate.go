@@ -103,6 +103,14 @@ func (g *gate) DeleteTag(ctx context.Context, repo oci.Repo, tag oci.Tag) error 
 	return g.svc.DeleteTag(ctx, repo, tag)
 }
 
+// DeleteRepo implements registry.Deleter.
+func (g *gate) DeleteRepo(ctx context.Context, repo oci.Repo) (int64, error) {
+	if err := g.a.Ensure(ctx, repo); err != nil {
+		return 0, err
+	}
+	return g.svc.DeleteRepo(ctx, repo)
+}
+
 // Repos implements registry.Lister.
 func (g *gate) Repos(ctx context.Context, p registry.Page, readable func(oci.Repo) bool) (registry.List[oci.Repo], error) {
 	if !g.a.Done() {
