@@ -158,7 +158,11 @@ func (p *pass) deleteObjects(ctx context.Context, limit int) (int, error) {
 	if c.holds > 0 {
 		return 0, nil
 	}
-	keys, err := c.Records.Condemned(ctx, max(c.Delay-p.grace, 0), limit)
+	ahead := max(c.Delay-p.grace, 0)
+	if p.grace <= 0 {
+		ahead = forEver // a kill may have set the clock back
+	}
+	keys, err := c.Records.Condemned(ctx, ahead, limit)
 	if err != nil || len(keys) == 0 {
 		return 0, err
 	}

@@ -44,7 +44,11 @@ func inject(t *testing.T, reg *realtest.Registry, what string) (end func()) {
 		once.Do(func() {
 			cmd.Process.Signal(os.Interrupt) // it lets go of the server
 			// Of a server that has ended it does not always let go.
-			timeout := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+			patience := 20 * time.Second
+			if !reg.Running() {
+				patience = 200 * time.Millisecond
+			}
+			timeout := time.AfterFunc(patience, func() { cmd.Process.Kill() })
 			defer timeout.Stop()
 			drained.Wait()
 			cmd.Wait()

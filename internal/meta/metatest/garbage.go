@@ -20,6 +20,7 @@ func garbageTests() []test {
 		{name: "tombstones are forgotten", run: garbageLosses},
 		{name: "keys come in bounded steps", run: garbageKeys},
 		{name: "whoever collects may be in more of a hurry", run: garbageHurry},
+		{name: "a clock that a kill has set back does not keep garbage", run: garbageSetBack},
 	}
 }
 
@@ -164,6 +165,23 @@ func garbageHurry(f *fixture) {
 	}
 	_, err := f.FindContent(f.ctx, y.Digest)
 	f.ok(err)
+}
+
+// garbageSetBack holds that without grace also goes what was touched at a tick
+// that is yet to come: those after the last SaveClock are lost with the process.
+func garbageSetBack(f *fixture) {
+	a := f.repo("a")
+	f.pass(time.Hour)
+	f.push(a, "x")
+	f.running.Store(0)
+	_, ended, err := f.CollectBlobs(f.ctx, time.Nanosecond, 10)
+	f.ok(err)
+	f.equal("ended with grace", ended, 0)
+	list, _, err := f.Unneeded(f.ctx, 0, "", 10)
+	f.ok(err)
+	_, ended, err = f.CollectBlobs(f.ctx, 0, 10)
+	f.ok(err)
+	f.equal("listed and ended without", []int{len(list), ended}, []int{1, 1})
 }
 
 func garbageKeys(f *fixture) {

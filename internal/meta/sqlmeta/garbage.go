@@ -2,6 +2,7 @@ package sqlmeta
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"berth/internal/blob"
@@ -15,7 +16,7 @@ import (
 // the other. Either the collector sees the manifest's reference and lets go, or
 // the put finds the membership gone and the tombstone in its place.
 func (db *DB) CollectBlobs(ctx context.Context, grace time.Duration, limit int) (looked, ended int, err error) {
-	due, err := db.exists(ctx, `SELECT 1 FROM repo_blobs WHERE candidate = 1 AND touched <= $1`, db.ago(grace))
+	due, err := db.exists(ctx, `SELECT 1 FROM repo_blobs WHERE candidate = 1 AND touched <= $1`, rested(db.clock.ticks(), grace))
 	if err != nil || !due {
 		return 0, 0, err
 	}
@@ -54,6 +55,16 @@ func (db *DB) exists(ctx context.Context, query string, arg any) (bool, error) {
 // ago returns the tick that was age before now.
 func (db *DB) ago(age time.Duration) int64 { return db.clock.ticks() - int64(age) }
 
+// rested returns the tick up to which something must have been touched last, to
+// have rested for grace at tick now. Without grace that is any: after a kill, which
+// sets the clock back to when it was saved, there are touches ahead of it.
+func rested(now int64, grace time.Duration) int64 {
+	if grace <= 0 {
+		return math.MaxInt64
+	}
+	return now - int64(grace)
+}
+
 // A member names a membership.
 type member struct {
 	repo   int64
@@ -64,7 +75,7 @@ type member struct {
 func (t *tx) candidates(ctx context.Context, grace time.Duration, limit int) ([]member, error) {
 	var due []member
 	err := t.each(ctx, `SELECT repo_id, digest FROM repo_blobs WHERE candidate = 1 AND touched <= $1 ORDER BY touched LIMIT $2`,
-		args{t.ticks() - int64(grace), limit}, func(scan func(...any) error) error {
+		args{rested(t.ticks(), grace), limit}, func(scan func(...any) error) error {
 			var c member
 			err := scan(&c.repo, &c.digest)
 			due = append(due, c)

@@ -26,7 +26,7 @@ func (db *DB) Unneeded(ctx context.Context, grace time.Duration, after string, l
 		FROM repo_blobs m CROSS JOIN repos r ON r.id = m.repo_id CROSS JOIN blobs b ON b.digest = m.digest LEFT JOIN trash e ON e.id = r.trash
 		WHERE m.candidate = 1 AND m.touched <= $1 AND (m.touched, m.repo_id, m.digest) > ($2, $3, $4)
 		ORDER BY m.touched, m.repo_id, m.digest LIMIT $5`,
-		args{db.ago(grace), touched, repo, digest, limit}, func(scan func(...any) error) error {
+		args{rested(db.clock.ticks(), grace), touched, repo, digest, limit}, func(scan func(...any) error) error {
 			var m member
 			var found meta.Member
 			var name string
@@ -39,7 +39,7 @@ func (db *DB) Unneeded(ctx context.Context, grace time.Duration, after string, l
 			if needed {
 				return nil
 			}
-			found.Rested = time.Duration(db.clock.ticks() - touched)
+			found.Rested = time.Duration(max(db.clock.ticks()-touched, 0))
 			var err error
 			if found.Repo, err = oci.ParseRepo(name); err == nil {
 				found.Digest, err = oci.ParseDigest(m.digest)
