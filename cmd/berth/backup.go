@@ -91,6 +91,8 @@ func (r *backupReport) options(ctx context.Context) backup.Options {
 			name := string(e.Key)
 			if _, d, err := fsblob.PathOf(e.Key); err == nil {
 				name = d.String()
+			} else if !e.Manifest.IsZero() {
+				name = "manifest " + e.Manifest.String()
 			}
 			if len(repositories) > 0 {
 				name += " of " + strings.Join(repositories, ", ")
@@ -110,12 +112,17 @@ func (r *backupReport) contents(m backup.Manifest) {
 }
 
 // conclude says what is missing.
-func (r *backupReport) conclude(damaged int64, where string) error {
-	if damaged == 0 {
-		return nil
+func (r *backupReport) conclude(res backup.Result, where string) error {
+	if res.Damaged > 0 {
+		r.progress.line(fmt.Sprintf("%d blobs are damaged and not in %s: pushing them again to the registry heals them", res.Damaged, where))
 	}
-	r.progress.line(fmt.Sprintf("%d blobs are damaged and not in %s: pushing them again to the registry heals them", damaged, where))
-	return exitDamaged
+	if res.BadManifests > 0 {
+		r.progress.line(fmt.Sprintf("%d manifests are damaged: pushing them again to the registry heals them", res.BadManifests))
+	}
+	if res.Damaged > 0 || res.BadManifests > 0 {
+		return exitDamaged
+	}
+	return nil
 }
 
 func (r *backupReport) verify(ctx context.Context, from string, stdin io.Reader, temp string) error {
@@ -131,7 +138,7 @@ func (r *backupReport) verify(ctx context.Context, from string, stdin io.Reader,
 	if res.Left > 0 {
 		return fmt.Errorf("%s: %d blobs are not as they should be: remove their files and take a backup into the folder again, or take a new archive", from, res.Left)
 	}
-	if err := r.conclude(res.Damaged, "the backup"); err != nil {
+	if err := r.conclude(res, "the backup"); err != nil {
 		return err
 	}
 	fmt.Fprintln(r.out, "everything is there and as its digest says")
@@ -174,7 +181,7 @@ func runBackup(cmd *cobra.Command, configured func() (*config.Loaded, error), to
 		}
 		r.contents(res.Manifest)
 		fmt.Fprintf(r.out, "%d blobs with %s were copied, %d were removed that nothing needs any more\n", res.Copied, humanSize(res.CopiedBytes), res.Removed)
-		return r.conclude(res.Damaged, "the backup")
+		return r.conclude(res, "the backup")
 	})
 }
 

@@ -47,7 +47,7 @@ func newRestoreCommand() *cobra.Command {
 		}
 		r.contents(res.Manifest)
 		fmt.Fprintf(r.out, "restored into %s; what is configured, such as password files, is not part of a backup\n", cfg.Data)
-		return r.conclude(res.Damaged, "the registry")
+		return r.conclude(res, "the registry")
 	}
 	return cmd
 }

@@ -25,6 +25,8 @@ import (
 	"io/fs"
 
 	"berth/internal/blob"
+	"berth/internal/meta/sqlmeta"
+	"berth/internal/oci"
 )
 
 // Where things are in a backup, and in a data directory.
@@ -62,13 +64,20 @@ type receiver interface {
 // *DamageError when the content is not there as it should be.
 type opener func() (io.ReadCloser, error)
 
-// A DamageError says what is wrong with the content of an object.
+// A DamageError says what is wrong with the content of an object, or with a
+// manifest, which is in the database.
 type DamageError struct {
-	Key blob.Key
-	Why string
+	Key      blob.Key // of the object
+	Manifest oci.Digest
+	Why      string
 }
 
-func (e *DamageError) Error() string { return fmt.Sprintf("%s: %s", e.Key, e.Why) }
+func (e *DamageError) Error() string {
+	if !e.Manifest.IsZero() {
+		return fmt.Sprintf("manifest %s: %s", e.Manifest, e.Why)
+	}
+	return fmt.Sprintf("%s: %s", e.Key, e.Why)
+}
 
 // damage returns the DamageError that err is or wraps.
 func damage(err error) (*DamageError, bool) { return errors.AsType[*DamageError](err) }
@@ -79,8 +88,9 @@ type Options struct {
 	// done, of how many. Its error ends the work.
 	Progress func(done, total int64) error
 
-	// Damaged is called for every object whose content is left out, with what is
-	// wrong with it and some of the repositories that have it, where that is known.
+	// Damaged is called for every object whose content is left out, and for every
+	// manifest that is not as its digest says, with what is wrong with it and some
+	// of the repositories that have it, where that is known.
 	Damaged func(e DamageError, repositories []string) error
 
 	// Confirm is called before a backup becomes valid. Its error says that objects
@@ -94,10 +104,11 @@ type Options struct {
 // A Result says what a backup is, or what became of it.
 type Result struct {
 	Manifest
-	Left        int   // objects left out because they turned out to be damaged just now
-	Copied      int   // objects that were not there yet
-	CopiedBytes int64 // of those
-	Removed     int   // objects that were there and are not named any more
+	Left         int   // objects left out because they turned out to be damaged just now
+	Copied       int   // objects that were not there yet
+	CopiedBytes  int64 // of those
+	Removed      int   // objects that were there and are not named any more
+	BadManifests int   // whose bytes are not those of their digest; they are there as they are
 }
 
 // A teller counts, and tells what a caller wants to hear.
@@ -105,6 +116,7 @@ type teller struct {
 	o           Options
 	done, total int64
 	left        int
+	manifests   int
 }
 
 func (o Options) teller() *teller { return &teller{o: o} }
@@ -127,6 +139,21 @@ func (t *teller) damaged(e *DamageError, repositories []string) error {
 	return t.o.Damaged(*e, repositories)
 }
 
+// checkManifests compares all manifests with their digests, and tells of those that
+// are not as these say. No client is served them; pushing them again heals them.
+func (t *teller) checkManifests(ctx context.Context, records *sqlmeta.Copy) error {
+	return records.Manifests(ctx, func(repo string, d oci.Digest, body []byte) error {
+		if d.Algorithm().FromBytes(body) == d {
+			return nil
+		}
+		t.manifests++
+		if t.o.Damaged == nil {
+			return nil
+		}
+		return t.o.Damaged(DamageError{Manifest: d, Why: "its bytes in the database are not those of its digest"}, []string{repo})
+	})
+}
+
 // A told reader tells how far it is, and takes what fails for damage.
 type told struct {
 	r   io.Reader
@@ -144,7 +171,7 @@ func (r *told) Read(p []byte) (int, error) {
 	r.n += int64(n)
 	r.err = r.t.add(int64(n))
 	if err != nil && err != io.EOF {
-		err = &DamageError{r.key, "it can't be read: " + err.Error()}
+		err = &DamageError{Key: r.key, Why: "it can't be read: " + err.Error()}
 	}
 	return n, err
 }
@@ -156,12 +183,12 @@ func openTold(t *teller, key blob.Key, size int64, open func() (blob.Reader, err
 	case errors.Is(err, blob.ErrBusy), errors.Is(err, fs.ErrPermission):
 		return nil, nil, err
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, &DamageError{key, "it is missing"}
+		return nil, nil, &DamageError{Key: key, Why: "it is missing"}
 	case err != nil:
-		return nil, nil, &DamageError{key, "it can't be opened: " + err.Error()}
+		return nil, nil, &DamageError{Key: key, Why: "it can't be opened: " + err.Error()}
 	case r.Size() != size:
 		r.Close()
-		return nil, nil, &DamageError{key, fmt.Sprintf("it has %d bytes and not %d", r.Size(), size)}
+		return nil, nil, &DamageError{Key: key, Why: fmt.Sprintf("it has %d bytes and not %d", r.Size(), size)}
 	}
 	return &told{r: r, t: t, key: key}, r, nil
 }

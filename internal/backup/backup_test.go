@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -464,6 +465,46 @@ func TestDamagedBackup(t *testing.T) {
 	// The backup itself is as it was.
 	if res, err := Verify(t.Context(), from, nil, Options{}); err != nil || res.Left != 2 || res.Damaged != 0 {
 		t.Errorf("verify again: got %+v, %v", res, err)
+	}
+}
+
+// TestDamagedManifest holds that a manifest whose bytes have changed in the database
+// is named when a backup is taken, verified and restored.
+func TestDamagedManifest(t *testing.T) {
+	for form, write := range forms(t) {
+		t.Run(form, func(t *testing.T) {
+			w := newWorld(t)
+			w.push("good")
+			d := oci.SHA256.FromBytes([]byte("needs " + w.push("one").String()))
+			s := w.source()
+			db, err := sql.Open("sqlite", s.Database)
+			if err == nil {
+				_, err = db.Exec(`UPDATE manifests SET body = replace(body, 'needs', 'NEEDS') WHERE digest = ?`, d.String())
+				err = errors.Join(err, db.Close())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var h []string
+			o := Options{Damaged: func(e DamageError, repositories []string) error {
+				h = append(h, fmt.Sprintf("%s %v", e.Manifest, repositories))
+				return nil
+			}}
+			from, res, err := write(s, o)
+			if err != nil || res.BadManifests != 1 {
+				t.Errorf("backup: got %+v, %v", res, err)
+			}
+			if res, err := Verify(t.Context(), from, nil, o); err != nil || res.BadManifests != 1 {
+				t.Errorf("verify: got %+v, %v", res, err)
+			}
+			to := filepath.Join(t.TempDir(), "r")
+			if res, err := Restore(t.Context(), from, nil, target(to), o); err != nil || res.BadManifests != 1 {
+				t.Errorf("restore: got %+v, %v", res, err)
+			}
+			if want := d.String() + " [team/app]"; !slices.Equal(h, []string{want, want, want}) {
+				t.Errorf("got %v", h)
+			}
+		})
 	}
 }
 

@@ -113,7 +113,7 @@ func (b *base) object(ctx context.Context, key blob.Key, size int64, open opener
 	defer r.Close()
 	err = b.store.Take(ctx, key, r)
 	if _, ok := damage(err); !ok && errors.Is(err, fsblob.ErrWrong) {
-		return &DamageError{key, "its content is not that of its digest"}
+		return &DamageError{Key: key, Why: "its content is not that of its digest"}
 	}
 	if err == nil {
 		b.res.Copied++

@@ -102,6 +102,9 @@ func (t *tree) run(ctx context.Context, to receiver, tell *teller) error {
 		return err
 	}
 	if t.kind == registryTree {
+		if err := tell.checkManifests(ctx, t.copy); err != nil {
+			return err
+		}
 		if t.head.Contents, err = t.copy.Contents(ctx); err != nil {
 			return err
 		}

@@ -96,7 +96,7 @@ func Restore(ctx context.Context, from string, stdin io.Reader, to Target, o Opt
 	heard := *t
 	heard.o.Damaged = nil // it is told once the database says whose it is
 	err = src.run(ctx, &restored{base: b, to: to, t: t, why: map[blob.Key]string{}}, &heard)
-	b.res.Left = t.left
+	b.res.Left, b.res.BadManifests = t.left, t.manifests
 	return *b.res, errors.Join(err, b.close())
 }
 
@@ -217,8 +217,10 @@ func (r *restored) complete(ctx context.Context, database string, m *Manifest) (
 	if r.res.Removed, err = r.store.Tidy(ctx, records.HasKey); err != nil {
 		return err
 	}
-	m.Contents, err = records.Contents(ctx)
-	return err
+	if m.Contents, err = records.Contents(ctx); err != nil {
+		return err
+	}
+	return r.t.checkManifests(ctx, records)
 }
 
 // some is how many repositories are named of what is damaged.
@@ -230,7 +232,7 @@ func (r *restored) missing(ctx context.Context, records *sqlmeta.Copy, key blob.
 		return err
 	}
 	why := cmp.Or(r.why[key], "it is not in the backup as it should be")
-	if err := r.t.damaged(&DamageError{key, why}, repositories); err != nil {
+	if err := r.t.damaged(&DamageError{Key: key, Why: why}, repositories); err != nil {
 		return err
 	}
 	return records.MarkDamaged(ctx, key)

@@ -46,7 +46,7 @@ func Folder(ctx context.Context, s Source, dir string, o Options) (Result, error
 	if err = to.settle(ctx); err == nil {
 		err = from.run(ctx, to, t)
 	}
-	b.res.Left = t.left
+	b.res.Left, b.res.BadManifests = t.left, t.manifests
 	return *b.res, errors.Join(err, b.close())
 }
 

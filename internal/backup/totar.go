@@ -31,7 +31,7 @@ func Archive(ctx context.Context, s Source, w io.Writer, o Options) (Result, err
 	defer from.close()
 	a, t := &archive{w: tar.NewWriter(w), res: &Result{}}, o.teller()
 	err = from.run(ctx, a, t)
-	a.res.Left = t.left
+	a.res.Left, a.res.BadManifests = t.left, t.manifests
 	return *a.res, err
 }
 
@@ -84,7 +84,7 @@ func (a *archive) file(ctx context.Context, name string, size int64, r io.Reader
 func (a *archive) object(ctx context.Context, key blob.Key, size int64, open opener) error {
 	name, d, err := fsblob.PathOf(key)
 	if err != nil {
-		return &DamageError{key, "it has no place: " + err.Error()}
+		return &DamageError{Key: key, Why: "it has no place: " + err.Error()}
 	}
 	r, err := open()
 	if err != nil {
@@ -105,7 +105,7 @@ func (a *archive) object(ctx context.Context, key blob.Key, size int64, open ope
 		}
 	}
 	if err == nil && d.Algorithm().Digest(h) != d {
-		err = &DamageError{key, "its content is not that of its digest"}
+		err = &DamageError{Key: key, Why: "its content is not that of its digest"}
 	}
 	if err == nil {
 		a.res.Copied++

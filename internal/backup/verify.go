@@ -48,7 +48,7 @@ func Verify(ctx context.Context, from string, stdin io.Reader, o Options) (_ Res
 	heard := *v.t
 	heard.o.Damaged = nil // they are told once the database says whose they are
 	err = src.run(ctx, v, &heard)
-	v.res.Left = v.t.left
+	v.res.Left, v.res.BadManifests = v.t.left, v.t.manifests
 	return v.res, err
 }
 
@@ -138,7 +138,10 @@ func (v *verified) end(ctx context.Context, m Manifest) error {
 	if _, err := v.seen.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	return v.compare(ctx, records)
+	if err := v.compare(ctx, records); err != nil {
+		return err
+	}
+	return v.t.checkManifests(ctx, records)
 }
 
 // compare goes through what the database names and what was seen, side by side:
@@ -177,7 +180,7 @@ func (v *verified) wrong(ctx context.Context, records *sqlmeta.Copy, key blob.Ke
 	if err != nil {
 		return err
 	}
-	return v.t.damaged(&DamageError{key, why}, repositories)
+	return v.t.damaged(&DamageError{Key: key, Why: why}, repositories)
 }
 
 // A seen is an object that was in the backup.

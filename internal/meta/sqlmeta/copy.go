@@ -225,3 +225,38 @@ func (c *Copy) Holders(ctx context.Context, key blob.Key, limit int) (list []str
 	})
 	return list, err
 }
+
+// manifestBatch is how many manifests of a Copy are in memory at once.
+const manifestBatch = 32
+
+// Manifests calls each for every manifest, with the name of its repository, which
+// is none that can be asked for if it is in the trash.
+func (c *Copy) Manifests(ctx context.Context, each func(repo string, d oci.Digest, body []byte) error) error {
+	type row struct {
+		repo   string
+		digest oci.Digest
+		body   []byte
+	}
+	for after := int64(0); ; {
+		var list []row
+		err := c.q.each(ctx, `SELECT m.id, r.name, m.digest, m.body FROM manifests m JOIN repos r ON r.id = m.repo_id
+			WHERE m.id > $1 ORDER BY m.id LIMIT $2`, args{after, manifestBatch}, func(scan func(...any) error) error {
+			var r row
+			var digest string
+			err := scan(&after, &r.repo, &digest, &r.body)
+			if err == nil {
+				r.digest, err = oci.ParseDigest(digest)
+			}
+			list = append(list, r)
+			return err
+		})
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		for _, r := range list {
+			if err := each(r.repo, r.digest, r.body); err != nil {
+				return err
+			}
+		}
+	}
+}
