@@ -26,7 +26,7 @@ func repairKilled(t *testing.T, running bool) {
 	push := func() {
 		t.Helper()
 		f.n = 500
-		for range 15 {
+		for range 8 {
 			if err := f.push(t.Context(), "app/killed", 20_000); err != nil {
 				t.Fatal(err)
 			}
@@ -34,7 +34,7 @@ func repairKilled(t *testing.T, running bool) {
 	}
 	push()
 	rng := newRand(seed(t), 1)
-	for range count(t, "BERTH_TEST_REPAIR_KILLS", 3) {
+	for range count(t, "BERTH_TEST_REPAIR_KILLS", 2) {
 		spoil(t, rng, reg.Dir)
 		if !running {
 			reg.Stop()
