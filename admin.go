@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"berth/internal/api"
 	"berth/internal/auth"
 	"berth/internal/distapi"
 	"berth/internal/event"
@@ -56,15 +57,21 @@ func byOperator(by event.Actor) event.Actor {
 // socket, or by opening the data directory.
 const viaOperator = "operator"
 
-// adminHandler is what the operator reaches: the API without log-in at /v2/, and
+// openToOperator returns the registry as its operator may use it.
+func (s *Server) openToOperator(_ auth.Principal, by event.Actor) registry.Service {
+	return s.core.As(byOperator(by))
+}
+
+// adminHandler is what the operator reaches: what clients do, without log-in, and
 // the actions at /admin/.
-func (s *Server) adminHandler() http.Handler {
-	api := &distapi.Handler{
-		Open:        func(_ auth.Principal, by event.Actor) registry.Service { return s.core.As(byOperator(by)) },
-		Policy:      auth.NewRules(auth.RuleBook{Rules: auth.Open()}),
+func (s *Server) adminHandler(rest *api.Handler) http.Handler {
+	dist := &distapi.Handler{
+		Open:        s.openToOperator,
+		Policy:      auth.NewRules(auth.RuleBook{Rules: auth.Operator()}),
 		MaxManifest: int64(s.cfg.Manifests.MaxSize),
 		Log:         s.log,
 	}
+	restHandler := beside(dist, rest)
 	actions := s.actions()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, isAction := strings.CutPrefix(r.URL.Path, "/admin/")
@@ -75,7 +82,11 @@ func (s *Server) adminHandler() http.Handler {
 				http.Error(w, "what registry:2 has could not be taken over: "+err.Error(), http.StatusServiceUnavailable)
 				return
 			}
-			api.ServeHTTP(w, r)
+			if isRest(r.URL.EscapedPath()) {
+				restHandler.ServeHTTP(w, r)
+				return
+			}
+			dist.ServeHTTP(w, r)
 		case do == nil:
 			http.Error(w, "this version of Berth does not know "+r.URL.Path, http.StatusNotFound)
 		case r.Method != http.MethodPost:

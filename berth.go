@@ -46,6 +46,7 @@ type Server struct {
 	core      *registry.Core
 	collector *gc.Collector
 	scrubber  *fsck.Scrubber
+	measuring *measuring
 	snapshots sqlmeta.Snapshots
 	login     *login
 	proxies   *listen.Proxies
@@ -117,13 +118,12 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		Every: cfg.GC.Every, Window: gcWindow(cfg.GC.Window), Now: s.now,
 	}
 	s.openScrub()
+	s.measuring = s.newMeasuring()
 	s.proxies = listen.NewProxies(listen.ProxyOptions{Trusted: cfg.HTTP.TrustedProxies, Setting: "http.trusted_proxies", Log: s.log})
 	if err := s.openTree(ctx); err != nil {
 		return nil, err
 	}
-	s.clients = s.clientHandler()
-	s.admin = s.adminHandler()
-	return s, nil
+	return s, s.openHandlers()
 }
 
 // absolute fills in what the configuration leaves open, and ties its paths to

@@ -40,6 +40,7 @@ func (s *Server) locations() distapi.Form {
 // found without it, too.
 func (s *Server) below(inside router) http.Handler {
 	outside := inside
+	outside.rest = outside.page
 	outside.api = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "The registry is at "+s.cfg.HTTP.Prefix+"/v2/.", http.StatusNotFound)
 	})

@@ -1,19 +1,36 @@
 package berth
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 
+	"berth/internal/api"
+	"berth/internal/auth"
 	"berth/internal/distapi"
+	"berth/internal/event"
 	"berth/internal/listen"
 	"berth/internal/ops"
+	"berth/internal/registry"
 	"berth/internal/webui"
 )
 
+// openHandlers sets up what clients and the operator reach.
+func (s *Server) openHandlers() error {
+	rest, err := s.newAPI(s.open)
+	if err != nil {
+		return err
+	}
+	s.clients = s.clientHandler(rest)
+	operators, err := s.newAPI(s.openToOperator)
+	s.admin = s.adminHandler(operators)
+	return err
+}
+
 // clientHandler is everything that clients can reach.
-func (s *Server) clientHandler() http.Handler {
+func (s *Server) clientHandler(rest *api.Handler) http.Handler {
 	headers := listen.NewHeaders(s.cfg.HTTP.Headers)
-	api := &distapi.Handler{
+	dist := &distapi.Handler{
 		Auth:        s.login.authenticator(),
 		ProxyHeader: s.login.proxy,
 		Open:        s.open,
@@ -36,19 +53,20 @@ func (s *Server) clientHandler() http.Handler {
 		Observe:     observe,
 		Log:         s.log,
 	}
-	return s.record(headers.Wrap(s.below(router{
-		api:   s.unlessClosed(api),
-		live:  s.health.Liveness(ops.Bare),
-		ready: s.health.Readiness(ops.Bare),
-		page:  s.unlessClosed(webui.Home(webui.Options{Host: s.externalHost(), LogIn: s.cfg.Auth.LogIn()})),
-	})))
+	return s.record(s.below(router{
+		api:   headers.Wrap(s.unlessClosed(dist)),
+		rest:  listen.NewHeaders(sameSite(s.cfg.HTTP.Headers)).Wrap(s.unlessClosed(beside(dist, rest))),
+		live:  headers.Wrap(s.health.Liveness(ops.Bare)),
+		ready: headers.Wrap(s.health.Readiness(ops.Bare)),
+		page:  headers.Wrap(s.unlessClosed(webui.Home(webui.Options{Host: s.externalHost(), LogIn: s.cfg.Auth.LogIn()}))),
+	}))
 }
 
 // A router sends requests on by their path as it was sent. http.ServeMux would
 // clean it and redirect, where a path that is not clean is an error, and one
 // that the API answers in JSON.
 type router struct {
-	api, live, ready, page http.Handler
+	api, rest, live, ready, page http.Handler
 }
 
 // ServeHTTP serves one request.
@@ -56,6 +74,8 @@ func (rt router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch p := r.URL.EscapedPath(); {
 	case p == "/v2" || strings.HasPrefix(p, "/v2/"):
 		rt.api.ServeHTTP(w, r)
+	case isRest(p):
+		rt.rest.ServeHTTP(w, r)
 	case p == "/healthz":
 		rt.live.ServeHTTP(w, r)
 	case p == "/readyz":
@@ -69,4 +89,40 @@ func (rt router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) peer(r *http.Request) distapi.Peer {
 	p := s.proxies.Peer(r)
 	return distapi.Peer{Addr: p.Addr, Scheme: p.Scheme, Host: p.Host, Trusted: p.Trusted}
+}
+
+// newAPI returns the handler of what is at /api/v1/, over what open opens.
+func (s *Server) newAPI(open func(auth.Principal, event.Actor) registry.Service) (*api.Handler, error) {
+	return api.New(api.Options{
+		Version: s.version, ReadOnly: s.cfg.ReadOnly,
+		Open:  open,
+		Usage: s.measuring,
+		Begin: func(r *http.Request, operation string) { ops.SetRoute(r.Context(), "api_"+operation) },
+	})
+}
+
+// beside serves rest to those who log in as they do to dist.
+func beside(dist *distapi.Handler, rest *api.Handler) http.Handler {
+	return dist.Beside(func(w http.ResponseWriter, r *http.Request, c distapi.Caller) error {
+		if !c.Principal.Anonymous() {
+			ops.SetUser(r.Context(), c.Principal.Name)
+			ops.SetLogIn(r.Context(), string(c.Principal.Via))
+		}
+		return rest.ServeHTTP(w, r, api.Caller{Principal: c.Principal, By: c.By, Check: c.Check, Enter: c.Enter, Readable: c.Readable})
+	})
+}
+
+// isRest reports whether a path is of the API that rest serves.
+func isRest(path string) bool {
+	return path == api.Prefix || strings.HasPrefix(path, api.Prefix+"/")
+}
+
+// sameSite returns headers without those that let pages of other sites in: what is
+// configured for them is meant for pages that pull.
+func sameSite(headers map[string][]string) map[string][]string {
+	headers = maps.Clone(headers)
+	maps.DeleteFunc(headers, func(key string, _ []string) bool {
+		return strings.HasPrefix(strings.ToLower(key), "access-control-")
+	})
+	return headers
 }

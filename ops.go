@@ -32,6 +32,7 @@ func (s *Server) openOps() error {
 		s.metrics.GaugeFunc("berth_storage_free_bytes", "Free space of the data directory's file system.", space(func(free, _ int64) int64 { return free })),
 		s.metrics.GaugeFunc("berth_storage_total_bytes", "Size of the data directory's file system.", space(func(_, total int64) int64 { return total })),
 		s.openCollectorMetrics(),
+		s.openUsageMetrics(),
 		s.metrics.CounterFunc("berth_database_commits_total", "Transactions of the database.", func() float64 { return float64(s.meta.Stats().Commits) }),
 		s.metrics.CounterFunc("berth_database_mutations_total", "Changes that those transactions held.", func() float64 { return float64(s.meta.Stats().Mutations) }),
 		s.openLoginMetrics(),

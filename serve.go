@@ -140,6 +140,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return s.keepDatabase(ctx) })
 	group.Go(func() error { return s.keepEvents(ctx) })
 	group.Go(func() error { return s.keepUses(ctx) })
+	group.Go(func() error { return s.keepMeasuring(ctx) })
 	for _, e := range s.notifications.endpoints {
 		group.Go(func() error { return e.Run(ctx) })
 	}

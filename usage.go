@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"berth/internal/meta"
 	"berth/internal/oci"
@@ -44,6 +47,98 @@ func fileSize(path string) int64 {
 		return 0
 	}
 	return info.Size()
+}
+
+// A measuring keeps the last report on what takes the space, and makes new ones: at
+// start, when it is asked to, and every hour if something has changed.
+type measuring struct {
+	meter   *usage.Meter
+	changes func() int64 // grows with everything that changes records
+
+	last  atomic.Pointer[usage.Report]
+	ask   chan struct{}
+	slots chan struct{} // looks at single repositories: a large one takes a moment
+}
+
+// How often the space is measured, how many layers a report lists, and how many
+// repositories are measured at the same time for those who ask.
+const (
+	measureEvery  = time.Hour
+	reportLayers  = 20
+	measureAtOnce = 2
+)
+
+func (s *Server) newMeasuring() *measuring {
+	return &measuring{meter: s.meter(), changes: s.meta.Changes, ask: make(chan struct{}, 1), slots: make(chan struct{}, measureAtOnce)}
+}
+
+// Last implements api.Usage.
+func (m *measuring) Last() (usage.Report, bool) {
+	if r := m.last.Load(); r != nil {
+		return *r, true
+	}
+	return usage.Report{}, false
+}
+
+// Measure implements api.Usage.
+func (m *measuring) Measure() {
+	select {
+	case m.ask <- struct{}{}:
+	default: // one is to come anyway
+	}
+}
+
+// Repository implements api.Usage.
+func (m *measuring) Repository(ctx context.Context, repo oci.Repo) (usage.Repository, error) {
+	if err := m.enter(ctx); err != nil {
+		return usage.Repository{}, err
+	}
+	defer m.leave()
+	return m.meter.Repository(ctx, repo)
+}
+
+// Repositories implements api.Usage.
+func (m *measuring) Repositories(ctx context.Context, after string, limit int, visible func(oci.Repo) bool) ([]usage.Repository, string, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, "", err
+	}
+	defer m.leave()
+	return m.meter.Repositories(ctx, after, limit, visible)
+}
+
+func (m *measuring) enter(ctx context.Context) error {
+	select {
+	case m.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (m *measuring) leave() { <-m.slots }
+
+// keepMeasuring measures until ctx ends.
+func (s *Server) keepMeasuring(ctx context.Context) error {
+	m := s.measuring
+	tick := time.NewTicker(measureEvery)
+	defer tick.Stop()
+	for {
+		seen := m.changes()
+		r, err := m.meter.Registry(ctx, reportLayers)
+		if s.warn(ctx, "measure what takes the space", err); err == nil {
+			m.last.Store(&r)
+		}
+		for asked := false; !asked && (ctx.Err() == nil); {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-m.ask:
+				asked = true
+			case <-tick.C:
+				asked = m.changes() != seen
+			}
+		}
+	}
 }
 
 // A dfLine is what the action df tells: repositories one by one, and in the end
@@ -105,4 +200,24 @@ func unknownRepo(repo oci.Repo, err error) error {
 		return fmt.Errorf("there is no repository %s: `berth ls` lists those there are", repo)
 	}
 	return err
+}
+
+// openUsageMetrics adds what is known of the space without measuring it: a scrape
+// must cost nothing.
+func (s *Server) openUsageMetrics() error {
+	measured := func(pick func(usage.Report) int64) func() float64 {
+		return func() float64 {
+			r, ok := s.measuring.Last()
+			if !ok {
+				return math.NaN()
+			}
+			return float64(pick(r))
+		}
+	}
+	return errors.Join(
+		s.metrics.GaugeFunc("berth_storage_reserve_bytes", "Free space below which pushes are refused.", func() float64 { return float64(s.cfg.Storage.Reserve) }),
+		s.metrics.GaugeFunc("berth_database_bytes", "Size of the database with its log.", func() float64 { return float64(s.databaseBytes()) }),
+		s.metrics.GaugeFunc("berth_blobs_bytes", "Bytes of all blobs when they were last measured.", measured(func(r usage.Report) int64 { return r.Blobs.Bytes })),
+		s.metrics.GaugeFunc("berth_reclaimable_bytes", "Bytes that become free by themselves, when they were last measured.", measured(usage.Report.Reclaimable)),
+	)
 }

@@ -88,6 +88,14 @@ type problem struct {
 
 func (p problem) code() oci.Code { return p.error.Code }
 
+// allow says which methods are left. For the address of another API, that API has
+// said so.
+func (p *problem) allow(c *call, methods string) {
+	if c.route.Kind != route.None {
+		p.header("Allow", methods)
+	}
+}
+
 func (p *problem) header(key, value string) { p.headers = append(p.headers, [2]string{key, value}) }
 
 // explain decides how err is answered. It is the only place that does.
@@ -114,7 +122,7 @@ func (h *Handler) explain(r *http.Request, c *call, err error) problem {
 	if e, ok := errors.AsType[*oci.Error](err); ok && statuses[e.Code] != 0 {
 		p := problem{status: statuses[e.Code], error: *e}
 		if p.status == http.StatusMethodNotAllowed {
-			p.header("Allow", allowed(c.route))
+			p.allow(c, allowed(c.route))
 		}
 		return p
 	}
@@ -141,13 +149,13 @@ func (h *Handler) explainLogin(r *http.Request, c *call, err error) (problem, bo
 	if e, ok := errors.AsType[*auth.DeniedError](err); ok {
 		switch e.Verdict {
 		case auth.NeedsLogIn:
-			p.header("WWW-Authenticate", h.challenge(r, &challengeError{kind: c.route.Kind, needs: tokenNeeds(c.route)}))
+			p.header("WWW-Authenticate", h.challenge(r, &challengeError{kind: c.route.Kind, needs: c.tokenNeeds(e.Access)}))
 		case auth.OutOfScope:
-			p.header("WWW-Authenticate", h.challenge(r, &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: tokenNeeds(c.route)}))
+			p.header("WWW-Authenticate", h.challenge(r, &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: c.tokenNeeds(e.Access)}))
 		case auth.ReadOnly:
 			p = problem{status: http.StatusMethodNotAllowed, error: oci.Error{Code: oci.Unsupported,
 				Message: "the registry is read-only at present: pull from it, and push and delete later (read_only in its configuration)"}}
-			p.header("Allow", readable(c.route))
+			p.allow(c, readable(c.route))
 		default:
 			p = problem{status: http.StatusForbidden, error: oci.Error{Code: oci.Denied, Message: deniedMessage(e)}}
 		}
@@ -171,6 +179,8 @@ func deniedMessage(e *auth.DeniedError) string {
 		from = ", coming from " + e.Principal.Address.String()
 	}
 	switch e.Access.Action {
+	case auth.Admin, auth.Inspect:
+		return who + " administer this registry" + from + ": a rule of access with allow: [admin] lets somebody"
 	case auth.Pull:
 		return who + " pull from " + e.Access.Repo.String() + from
 	case auth.Create, auth.Push:

@@ -181,6 +181,12 @@ var handlers = [...]handler{
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.answer(w, r, func(c *call) error { return h.serve(w, r, c) })
+}
+
+// answer has serve answer a request, and answers in its place if it returns an
+// error.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, serve func(*call) error) {
 	header := w.Header()
 	header.Set("Docker-Distribution-Api-Version", "registry/2.0")
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -189,7 +195,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Cache-Control", "no-store") // unless an answer knows better
 
 	var c call
-	err := h.serve(w, r, &c)
+	err := serve(&c)
 	var p problem
 	if err != nil {
 		p = h.explain(r, &c, err)
@@ -215,8 +221,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
 	if h.Begin != nil {
 		h.Begin(r, c.route.Kind)
 	}
-	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return refuse(http.StatusUnsupportedMediaType, oci.Unsupported, "Content-Encoding is not supported: send the content as it is")
+	if err := refuseEncoding(r); err != nil {
+		return err
 	}
 	if err := h.admitAddress(r, c); err != nil {
 		return err
@@ -233,6 +239,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
 	c.by = h.actor(w, r, c.id.who)
 	c.svc = h.Open(c.id.who, c.by)
 	return handlers[c.route.Kind](h, w, r, c)
+}
+
+// refuseEncoding refuses content that is not sent as it is.
+func refuseEncoding(r *http.Request) error {
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return refuse(http.StatusUnsupportedMediaType, oci.Unsupported, "Content-Encoding is not supported: send the content as it is")
+	}
+	return nil
 }
 
 // ping answers GET /v2/, by which clients find out whether to log in.

@@ -225,11 +225,20 @@ func (h *Handler) readable(who auth.Principal) func(oci.Repo) bool {
 	}
 }
 
+// tokenNeeds returns what the token must be for of a request that was denied a.
+func (c *call) tokenNeeds(a auth.Access) []auth.Access {
+	if c.route.Kind == route.None { // another API's
+		return []auth.Access{a}
+	}
+	return tokenNeeds(c.route)
+}
+
 // A challengeError asks for a token, or another one.
 type challengeError struct {
 	problem string // as in RFC 6750, section 3.1
 	kind    route.Kind
 	needs   []auth.Access // what the token must be for; the zero Access is nothing
+	catalog bool          // and for listing repositories
 }
 
 func (e *challengeError) Error() string { return "token: " + e.problem }
@@ -260,7 +269,7 @@ func (h *Handler) challenge(r *http.Request, e *challengeError) string {
 			scopes = append(scopes, token.Scope(a))
 		}
 	}
-	if e.kind == route.Catalog {
+	if e.kind == route.Catalog || e.catalog {
 		scopes = append(scopes, token.CatalogScope)
 	}
 	if len(scopes) > 0 {

@@ -218,6 +218,9 @@ type Stats struct {
 // Stats returns what has been done so far.
 func (db *DB) Stats() Stats { return db.writer.statistics() }
 
+// Changes counts the changes since Open, the clock's left out.
+func (db *DB) Changes() int64 { return db.changes.Load() }
+
 // Trouble returns the error of the last transaction if the storage itself
 // failed it (the disk is full, an I/O error), and nil otherwise. It says that a
 // registry is not ready to be written to.

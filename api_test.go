@@ -1,0 +1,452 @@
+package berth
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"berth/config"
+)
+
+// apiRules are matrixRules, and somebody who may administer the registry and do
+// nothing else. Who may do everything with every repository may not.
+func apiRules(c *config.Config) {
+	matrixRules(c)
+	c.Access = append(c.Access, config.Rule{Users: []string{"overseer"}, Allow: allow(config.AllowAdmin)})
+}
+
+func apiClients() []client { return append(matrixClients(), client{name: "overseer"}) }
+
+// An apiOperation is one of the description that the registry serves.
+type apiOperation struct {
+	ID          string `json:"operationId"`
+	Description string
+	Parameters  []struct{ Name, In string }
+	RequestBody *struct{} `json:"requestBody"`
+	Responses   map[string]struct {
+		Content map[string]struct{ Schema json.RawMessage }
+	}
+
+	method, path string
+}
+
+// apiOperations reads the description that a registry serves.
+func (s *site) apiOperations() (list []apiOperation, description string) {
+	s.t.Helper()
+	a := s.want("200", client{}, "GET", "/api/v1/openapi.json", "")
+	var d struct {
+		Paths map[string]map[string]apiOperation
+	}
+	if err := json.Unmarshal([]byte(a.body), &d); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, path := range slices.Sorted(maps.Keys(d.Paths)) {
+		for _, method := range slices.Sorted(maps.Keys(d.Paths[path])) {
+			op := d.Paths[path][method]
+			op.method, op.path = strings.ToUpper(method), path
+			list = append(list, op)
+		}
+	}
+	return list, a.body
+}
+
+// apiNeeds says what each operation takes: rights on the repository that it names;
+// enter for what needs no more than to log in, where log-in is needed; and nothing.
+// It is written from what the operations mean, not from their table.
+func apiNeeds() map[string]string {
+	return map[string]string{
+		"description": "", "about": "enter", "listRepositories": "enter",
+		"getRepository": "pull", "listTags": "pull",
+		"getUsage": "inspect", "measureUsage": "inspect", "listUsage": "inspect",
+	}
+}
+
+// An apiCase is how an operation is asked, so that it can be done.
+type apiCase struct {
+	target, body string
+}
+
+// prepareAPI makes an operation possible for those who may, on repo.
+func (s *site) prepareAPI(op apiOperation, repo string) apiCase {
+	s.t.Helper()
+	s.put(repo, "v1", "one")
+	s.upload(repo, "content of "+repo)
+	c := apiCase{target: strings.NewReplacer("{name}", repo).Replace(op.path)}
+	if op.ID == "getUsage" {
+		s.measure()
+	}
+	return c
+}
+
+// measure has the space measured, as the server does when it runs.
+func (s *site) measure() {
+	s.t.Helper()
+	r, err := s.s.measuring.meter.Registry(s.t.Context(), reportLayers)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.s.measuring.last.Store(&r)
+}
+
+// apiAllowed returns whether c may, and if not the answer.
+func apiExpected(op apiOperation, c client, repo string, readOnly bool) string {
+	refused := "403 DENIED"
+	if c.name == "" {
+		refused = "401 UNAUTHORIZED"
+	}
+	for _, need := range strings.Fields(apiNeeds()[op.ID]) {
+		switch need {
+		case "enter":
+			if c.name == "" {
+				return refused
+			}
+		case "inspect", "admin":
+			if c.name != "overseer" {
+				return refused
+			}
+			if need == "admin" && readOnly {
+				return "405 UNSUPPORTED"
+			}
+		default:
+			if !may(c, need, repo) {
+				return refused
+			}
+			if readOnly && need != "pull" {
+				return "405 UNSUPPORTED"
+			}
+		}
+	}
+	return "done"
+}
+
+// TestAPIByRole is row A1 for the API under /api/v1/: each operation × kind of
+// client × repository answers as the rights of that client say, and each other
+// method of its address is refused; with and without read-only.
+func TestAPIByRole(t *testing.T) {
+	for _, mode := range []string{"writable", "read-only"} {
+		t.Run(mode, func(t *testing.T) {
+			s := newSite(t, t.TempDir(), append(matrixUsers[:], "overseer"), func(c *config.Config) {
+				apiRules(c)
+				c.ReadOnly = mode == "read-only"
+			})
+			ops, _ := s.apiOperations()
+			methods := map[string][]string{}
+			for _, op := range ops {
+				methods[op.path] = append(methods[op.path], op.method)
+				if _, ok := apiNeeds()[op.ID]; !ok {
+					t.Errorf("nobody has said here who may do %s", op.ID)
+				}
+			}
+			if len(ops) != len(apiNeeds()) {
+				t.Errorf("%d operations, and %d of which is said here who may do them", len(ops), len(apiNeeds()))
+			}
+			for _, op := range ops {
+				for _, c := range apiClients() {
+					for _, repo := range []string{"team/app", "team-evil/app", "public/app"} {
+						s.askAPI(op, c, repo, mode == "read-only")
+					}
+					s.otherMethods(op, c, methods[op.path])
+				}
+			}
+		})
+	}
+}
+
+// askAPI asks one operation as c, and by HEAD where there is GET.
+func (s *site) askAPI(op apiOperation, c client, repo string, readOnly bool) {
+	s.t.Helper()
+	how := s.prepareAPI(op, repo)
+	want := apiExpected(op, c, repo, readOnly)
+	before := s.state(repo)
+	a := s.do(c, op.method, how.target, how.body)
+	got := a.summary()
+	if a.status < 300 {
+		got = "done"
+	}
+	if got != want {
+		s.t.Errorf("%+v %s %s: got %s %s, want %s", c, op.method, how.target, a.summary(), a.body, want)
+	}
+	if want != "done" && s.state(repo) != before {
+		s.t.Errorf("%+v %s %s: was refused and changed something", c, op.method, how.target)
+	}
+	if want == "401 UNAUTHORIZED" && a.header.Get("Www-Authenticate") == "" {
+		s.t.Errorf("%+v %s %s: no challenge", c, op.method, how.target)
+	}
+	if op.method == "GET" {
+		if h := s.do(c, "HEAD", how.target, ""); h.status != a.status || h.body != "" {
+			s.t.Errorf("%+v HEAD %s: got %d %q, want %d and nothing", c, how.target, h.status, h.body, a.status)
+		}
+	}
+}
+
+// otherMethods asks the address of op with the methods that it does not have.
+func (s *site) otherMethods(op apiOperation, c client, has []string) {
+	s.t.Helper()
+	target := strings.NewReplacer("{name}", "team/app", "{id}", "1").Replace(op.path)
+	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+		if slices.Contains(has, method) {
+			continue
+		}
+		a := s.do(c, method, target, "")
+		if a.summary() != "405 UNSUPPORTED" || !strings.Contains(a.header.Get("Allow"), has[0]) {
+			s.t.Errorf("%+v %s %s: got %s with Allow %q, want 405 with %v", c, method, target, a.summary(), a.header.Get("Allow"), has)
+		}
+	}
+}
+
+// compileSchemas reads a description and returns what holds a value against the
+// schema at a pointer into it.
+func compileSchemas(t *testing.T, description string) func(pointer, value string) error {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(description))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020) // which is what OpenAPI 3.1 uses
+	c.AssertFormat()
+	if err := c.AddResource("mem:///openapi.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	return func(pointer, value string) error {
+		schema, err := c.Compile("mem:///openapi.json#" + pointer)
+		if err != nil {
+			return err
+		}
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(value))
+		if err != nil {
+			return err
+		}
+		return schema.Validate(v)
+	}
+}
+
+// responsePointer is where the description has the schema of an answer.
+func (op apiOperation) responsePointer(status int) string {
+	escaped := strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(op.path)
+	return "/paths/" + escaped + "/" + strings.ToLower(op.method) + "/responses/" + strconv.Itoa(status) + "/content/application~1json/schema"
+}
+
+// TestAPIDescription holds the description against the handlers: every operation
+// in it can be done and answers what it says, with one of the statuses that it
+// says; refusals are as it says, too.
+func TestAPIDescription(t *testing.T) {
+	s := newSite(t, t.TempDir(), append(matrixUsers[:], "overseer"), func(c *config.Config) {
+		apiRules(c)
+		c.Access = append(c.Access, config.Rule{Users: []string{"admin"}, Allow: allow(config.AllowAdmin)})
+	})
+	ops, description := s.apiOperations()
+	validate := compileSchemas(t, description)
+	if err := validate("/components/schemas/Repositories", `{"repositories":[{"name":1}]}`); err == nil {
+		t.Error("the schemas hold nothing")
+	}
+	all := client{name: "admin"}
+	for _, op := range ops {
+		how := s.prepareAPI(op, "team/app")
+		a := s.do(all, op.method, how.target, how.body)
+		said, ok := op.Responses[strconv.Itoa(a.status)]
+		switch {
+		case !ok:
+			t.Errorf("%s: answers %d %s, which the description does not say", op.ID, a.status, a.body)
+		case len(said.Content) == 0 && a.body != "":
+			t.Errorf("%s: answers %q, and the description says nothing of a body", op.ID, a.body)
+		case len(said.Content) > 0:
+			if got := a.header.Get("Content-Type"); got != "application/json" {
+				t.Errorf("%s: answers %s", op.ID, got)
+			}
+			if err := validate(op.responsePointer(a.status), a.body); err != nil {
+				t.Errorf("%s: answers %s\n%v", op.ID, a.body, err)
+			}
+		}
+		if apiNeeds()[op.ID] == "" {
+			continue
+		}
+		a = s.do(client{}, op.method, how.target, "")
+		if err := validate("/components/schemas/Error", a.body); err != nil {
+			t.Errorf("%s: refuses with %s\n%v", op.ID, a.body, err)
+		}
+	}
+}
+
+// TestAPIRequests is about requests that are not as they should be.
+func TestAPIRequests(t *testing.T) {
+	s := newSite(t, t.TempDir(), append(matrixUsers[:], "overseer"), apiRules)
+	s.put("team/app", "v1", "one")
+	admin := client{name: "admin"}
+	for request, want := range map[string]string{
+		"GET /api/v1":                                          "200",
+		"GET /api/v1/":                                         "200",
+		"GET /api/v1//":                                        "404 UNSUPPORTED",
+		"GET /api/v1/nothing":                                  "404 UNSUPPORTED",
+		"GET /api/v1/repositories/":                            "404 UNSUPPORTED",
+		"GET /api/v1/repositories/team/app/":                   "400 NAME_INVALID",
+		"GET /api/v1/repositories/team//app":                   "400 NAME_INVALID",
+		"GET /api/v1/repositories/../app":                      "400 NAME_INVALID",
+		"GET /api/v1/repositories/~1":                          "400 NAME_INVALID",
+		"GET /api/v1/repositories/%7E1":                        "400 NAME_INVALID",
+		"GET /api/v1/repositories/Team/App":                    "400 NAME_INVALID",
+		"GET /api/v1/repositories/team%2Fapp":                  "200",
+		"GET /api/v1/repositories/team%252Fapp":                "400 NAME_INVALID",
+		"GET /api/v1/repositories/team/app":                    "200",
+		"GET /api/v1/repositories/team/none":                   "404 NAME_UNKNOWN",
+		"GET /api/v1/tags/team/none":                           "404 NAME_UNKNOWN",
+		"GET /api/v1/repositories?limit=0":                     "400 UNSUPPORTED",
+		"GET /api/v1/repositories?limit=1001":                  "400 UNSUPPORTED",
+		"GET /api/v1/repositories?limit=":                      "400 UNSUPPORTED",
+		"GET /api/v1/repositories?limit=x":                     "400 UNSUPPORTED",
+		"GET /api/v1/repositories?limit=1&limit=1":             "400 UNSUPPORTED",
+		"GET /api/v1/repositories?n=1":                         "400 UNSUPPORTED",
+		"GET /api/v1/repositories?after=%zz":                   "400 UNSUPPORTED",
+		"GET /api/v1/repositories?after=" + "%00" + "&limit=1": "200",
+		"TRACE /api/v1/":                                       "405 UNSUPPORTED",
+		"GET /api/v2/":                                         "404",
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		s.want(want, admin, method, path, "")
+	}
+	if a := s.do(admin, "GET", "/api/v1/usage", ""); a.status != http.StatusForbidden || !strings.Contains(a.body, "allow: [admin]") {
+		t.Errorf("got %d %s, want what to write to be allowed", a.status, a.body)
+	}
+	s.want("503 UNAVAILABLE", client{name: "overseer"}, "GET", "/api/v1/usage", "")
+	for _, h := range [][2]string{{"Sec-Fetch-Site", "cross-site"}, {"Content-Encoding", "gzip"}} {
+		c := client{name: "overseer", header: h}
+		if a := s.do(c, "POST", "/api/v1/usage", ""); a.status != 403 && a.status != 415 {
+			t.Errorf("with %v: got %d", h, a.status)
+		}
+	}
+	s.want("403 DENIED", client{name: "overseer", header: [2]string{"Origin", "http://evil.example"}}, "POST", "/api/v1/usage", "")
+	s.want("202", client{name: "overseer", header: [2]string{"Origin", s.url}}, "POST", "/api/v1/usage", "")
+}
+
+// TestAPIPages is row A11 for the API: lists hold what may be pulled, and their
+// pages lead from one to the next.
+func TestAPIPages(t *testing.T) {
+	s := newSite(t, t.TempDir(), append(matrixUsers[:], "overseer"), apiRules)
+	for _, repo := range []string{"a", "public/a", "team/a", "team/b", "team/c", "team-evil/a"} {
+		s.put(repo, "v1", repo)
+	}
+	for _, tag := range []string{"v2", "v3"} {
+		s.put("team/a", tag, tag)
+	}
+	read := func(c client, path, key string) string {
+		var all []string
+		for next, more := "", true; more; more = next != "" {
+			a := s.want("200", c, "GET", path+"?limit=2&after="+next, "")
+			var page map[string]json.RawMessage
+			var items []struct{ Name string }
+			next = ""
+			if err := json.Unmarshal([]byte(a.body), &page); err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(page[key], &items); err != nil {
+				t.Fatal(err)
+			}
+			json.Unmarshal(page["next"], &next) // missing on the last page
+			var names []string
+			for _, i := range items {
+				names = append(names, i.Name)
+			}
+			all = append(all, strings.Join(names, " "))
+		}
+		return strings.Join(all, ", ")
+	}
+	for _, tt := range []struct {
+		c               client
+		path, key, want string
+	}{
+		{client{name: "reader"}, "/api/v1/repositories", "repositories", "public/a team/a, team/b team/c"},
+		{client{name: "stranger"}, "/api/v1/repositories", "repositories", "public/a"},
+		{client{name: "overseer"}, "/api/v1/repositories", "repositories", "public/a"},
+		{client{name: "reader"}, "/api/v1/tags/team/a", "tags", "v1 v2, v3"},
+		{client{name: "overseer"}, "/api/v1/usage/repositories", "repositories", "a public/a, team-evil/a team/a, team/b team/c"},
+	} {
+		if got := read(tt.c, tt.path, tt.key); got != tt.want {
+			t.Errorf("%s as %s: got %s, want %s", tt.path, tt.c.name, got, tt.want)
+		}
+	}
+}
+
+// TestAPIByToken shows that a token is worth as much here as at /v2/: what it was
+// made for and its holder may.
+func TestAPIByToken(t *testing.T) {
+	s := newSite(t, t.TempDir(), append(matrixUsers[:], "overseer"), apiRules)
+	s.put("team/app", "v1", "one")
+	s.measure()
+	for _, tt := range []struct{ name, scope, works string }{
+		{"reader", "repository:team/app:pull", "/api/v1/repositories/team/app"},
+		{"reader", "registry:catalog:*", "/api/v1/ /api/v1/repositories"},
+		{"reader", "registry:admin:*", ""},
+		{"admin", "registry:admin:* repository:team/app:*", "/api/v1/repositories/team/app"},
+		{"overseer", "registry:admin:*", "/api/v1/usage"},
+		{"overseer", "repository:team/app:pull registry:catalog:*", "/api/v1/ /api/v1/repositories"},
+	} {
+		bearer := client{header: [2]string{"Authorization", "Bearer " + s.token(client{name: tt.name}, tt.scope)}}
+		var works []string
+		for _, path := range []string{"/api/v1/", "/api/v1/repositories", "/api/v1/repositories/team/app", "/api/v1/usage"} {
+			switch a := s.do(bearer, "GET", path, ""); {
+			case a.status == 200:
+				works = append(works, path)
+			case a.status == 401 && !strings.Contains(a.header.Get("Www-Authenticate"), "insufficient_scope"), a.status != 401 && a.status != 403:
+				t.Errorf("%s with %q: got %d %s %v", path, tt.scope, a.status, a.body, a.header)
+			}
+		}
+		if got := strings.Join(works, " "); got != tt.works {
+			t.Errorf("%s with %q: %q work, want %q", tt.name, tt.scope, got, tt.works)
+		}
+	}
+	a := s.want("401 UNAUTHORIZED", client{}, "GET", "/api/v1/usage", "")
+	if got := a.header.Get("Www-Authenticate"); !strings.Contains(got, `scope="registry:admin:*"`) {
+		t.Errorf("the challenge does not say what the token must be for: %s", got)
+	}
+}
+
+// TestAPIOfOperator shows that the operator's own socket has the API with every
+// right, and that a registry that is open to everybody gives none of the operator's.
+func TestAPIOfOperator(t *testing.T) {
+	s := newSite(t, t.TempDir(), nil, func(c *config.Config) {})
+	s.put("app", "v1", "one")
+	s.measure()
+	for _, path := range []string{"/api/v1/", "/api/v1/repositories", "/api/v1/repositories/app", "/api/v1/usage", "/api/v1/openapi.json"} {
+		if a := s.operator("GET", path, ""); a.status != 200 {
+			t.Errorf("operator: %s: got %d %s", path, a.status, a.body)
+		}
+	}
+	if a := s.operator("GET", "/api/v1/", ""); !strings.Contains(a.body, `"admin":true`) {
+		t.Errorf("the operator is told %s", a.body)
+	}
+	s.want("200", client{}, "GET", "/api/v1/repositories/app", "")
+	s.want("403 DENIED", client{}, "GET", "/api/v1/usage", "")
+	s.want("403 DENIED", client{}, "POST", "/api/v1/usage", "")
+	a := s.want("200", client{}, "GET", "/api/v1/", "")
+	if want := fmt.Sprintf(`{"version":"dev","api":"v1","user":"","admin":false,"read_only":false}%s`, "\n"); a.body != want {
+		t.Errorf("got %s, want %s", a.body, want)
+	}
+}
+
+// TestAPIWithoutCORS shows that what an operator lets pages of other sites do at
+// /v2/ they cannot do here.
+func TestAPIWithoutCORS(t *testing.T) {
+	s := newSite(t, t.TempDir(), nil, func(c *config.Config) {
+		c.HTTP.Headers = map[string][]string{"Access-Control-Allow-Origin": {"https://ui.example"}, "Access-Control-Allow-Methods": {"*"}, "X-Mine": {"yes"}}
+	})
+	page := client{header: [2]string{"Origin", "https://ui.example"}}
+	if a := s.do(page, "GET", "/v2/", ""); a.header.Get("Access-Control-Allow-Origin") == "" {
+		t.Error("this shows nothing: no CORS at /v2/ either")
+	}
+	a := s.do(page, "GET", "/api/v1/", "")
+	for key := range a.header {
+		if strings.HasPrefix(key, "Access-Control-") {
+			t.Errorf("the answer has %s", key)
+		}
+	}
+	if a.header.Get("X-Mine") != "yes" {
+		t.Error("the operator's other headers are missing")
+	}
+}
