@@ -159,8 +159,12 @@ func (d *df) printRegistry(r usage.Report) error {
 	line("database", r.Disk.Database, "and %s of snapshots", humanSize(r.Disk.Copies))
 	line("reclaimable", r.Reclaimable(), "of that goes by itself:")
 	line("", r.Waiting.Bytes, "%s that nothing needs, after gc.grace", counted(int(r.Waiting.Count), "blob"))
+	line("", r.Trash.Bytes, "%s that only the trash has, after trash.keep", counted(int(r.Trash.Count), "blob"))
 	line("", r.Deleting.Bytes, "%s, after gc.delay", counted(int(r.Deleting.Count), "deleted object"))
 	line("", r.Idle.Bytes, "%s that nobody goes on with, after uploads.expire", counted(int(r.Idle.Count), "upload"))
+	if r.Quarantine.Count > 0 {
+		line("quarantine", r.Quarantine.Bytes, "%s that a check found damaged", counted(int(r.Quarantine.Count), "file"))
+	}
 	line("free", r.Disk.Free, "of %s; below %s pushes are refused (storage.reserve)", humanSize(r.Disk.Total), humanSize(r.Disk.Reserve))
 	return w.Flush()
 }

@@ -46,6 +46,7 @@ type RepoUsage struct {
 	UniqueBytes   int64 // of the blobs that no other repository has
 	Waiting       int64 // blobs that no manifest of it needs, and whose grace is running
 	WaitingBytes  int64 // of those of them that no other repository has
+	TrashBytes    int64 // of the blobs that only the trash has, and what was deleted from it had first
 }
 
 // A Claim says on what a blob's bytes are kept.

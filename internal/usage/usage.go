@@ -9,7 +9,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io/fs"
 	"slices"
 	"time"
 
@@ -31,7 +30,7 @@ const holders = 5
 // A Meter finds out what takes the space.
 type Meter struct {
 	Records Records
-	Objects blob.Store
+	Objects blob.Inspector
 
 	// Disk returns the space of the disks. It may leave out what it cannot find out.
 	Disk func(context.Context) Disk
@@ -72,11 +71,12 @@ type Repository struct {
 // Reclaimable are bytes that become free without anybody deleting anything more.
 type Reclaimable struct {
 	Waiting int64 `json:"waiting" doc:"bytes of blobs that no manifest needs and no other repository has; they go when gc.grace is over"`
+	Trash   int64 `json:"trash" doc:"bytes that only the trash keeps; they go when trash.keep is over"`
 	Uploads int64 `json:"uploads" doc:"bytes of uploads that nobody has gone on with for an hour; they go when uploads.expire is over"`
 }
 
 // Sum returns all of it.
-func (r Reclaimable) Sum() int64 { return r.Waiting + r.Uploads }
+func (r Reclaimable) Sum() int64 { return r.Waiting + r.Trash + r.Uploads }
 
 // A Report is what the whole registry takes.
 type Report struct {
@@ -86,7 +86,9 @@ type Report struct {
 	Manifests    Amount    `json:"manifests" doc:"their bytes are in the database"`
 	Blobs        Amount    `json:"blobs" doc:"each counted once, however many repositories have it"`
 	Waiting      Amount    `json:"waiting" doc:"of the blobs, those that no manifest needs; they go when gc.grace is over"`
+	Trash        Amount    `json:"trash" doc:"of the blobs, those that only the trash has; they go when trash.keep is over"`
 	Deleting     Amount    `json:"deleting" doc:"objects that are no longer any blob; their files go when gc.delay is over"`
+	Quarantine   Amount    `json:"quarantine" doc:"what a check has found damaged and put aside; nobody but its operator deletes it"`
 	Uploads      Amount    `json:"uploads" doc:"uploads that have begun and not ended"`
 	Idle         Amount    `json:"idle" doc:"of the uploads, those that nobody has gone on with for an hour; they go when uploads.expire is over"`
 	Disk         Disk      `json:"disk"`
@@ -96,7 +98,7 @@ type Report struct {
 // Reclaimable returns how many bytes become free without anybody deleting
 // anything more.
 func (r Report) Reclaimable() int64 {
-	return r.Waiting.Bytes + r.Deleting.Bytes + r.Idle.Bytes
+	return r.Waiting.Bytes + r.Trash.Bytes + r.Deleting.Bytes + r.Idle.Bytes
 }
 
 // A Disk tells of the file systems under the data directory and the database.
@@ -134,7 +136,7 @@ func (m *Meter) repository(ctx context.Context, repo oci.Repo, idle map[oci.Repo
 	return Repository{
 		Name: repo.String(), Tags: u.Tags, Manifests: u.Manifests, Blobs: u.Blobs,
 		Bytes: u.BlobBytes + u.ManifestBytes, Unique: u.UniqueBytes + u.ManifestBytes, Shared: u.BlobBytes - u.UniqueBytes,
-		Reclaimable: Reclaimable{Waiting: u.WaitingBytes, Uploads: idle[repo]},
+		Reclaimable: Reclaimable{Waiting: u.WaitingBytes, Trash: u.TrashBytes, Uploads: idle[repo]},
 	}, nil
 }
 
@@ -195,7 +197,7 @@ func (m *Meter) eachUpload(ctx context.Context, do func(meta.UploadUsage)) error
 // Registry reports on the whole registry, with its largest layers.
 func (m *Meter) Registry(ctx context.Context, layers int) (Report, error) {
 	r := Report{Measured: m.Now().UTC().Truncate(time.Second), Layers: []Layer{}}
-	for _, measure := range []func(context.Context, *Report, int) error{m.names, m.blobs, m.uploads, m.garbage} {
+	for _, measure := range []func(context.Context, *Report, int) error{m.names, m.blobs, m.uploads, m.garbage, m.quarantine} {
 		if err := measure(ctx, &r, layers); err != nil {
 			return Report{}, err
 		}
@@ -230,8 +232,11 @@ func (m *Meter) blobs(ctx context.Context, r *Report, layers int) error {
 		for _, u := range list {
 			after = u.Digest.String()
 			r.Blobs.add(u.Size)
-			if u.Claim == meta.Waiting {
+			switch u.Claim {
+			case meta.Waiting:
 				r.Waiting.add(u.Size)
+			case meta.Trashed:
+				r.Trash.add(u.Size)
 			}
 			r.Layers = largest(r.Layers, Layer{Digest: after, Bytes: u.Size, Repositories: int64(u.Repos)}, layers)
 		}
@@ -257,11 +262,13 @@ func (m *Meter) garbage(ctx context.Context, r *Report, _ int) error {
 		list, err := m.Records.GarbageKeys(ctx, after, page)
 		for _, g := range list {
 			after = g.Key
-			size, err := m.size(ctx, g.Key)
+			found, err := m.Objects.Inspect(ctx, g.Key)
 			if err != nil {
 				return err
 			}
-			r.Deleting.add(size)
+			if found.Shape == blob.File {
+				r.Deleting.add(found.Size)
+			}
 		}
 		if err != nil || len(list) < page {
 			return err
@@ -269,16 +276,14 @@ func (m *Meter) garbage(ctx context.Context, r *Report, _ int) error {
 	}
 }
 
-// size returns how large an object is; 0 if it is no finished one (any more).
-func (m *Meter) size(ctx context.Context, key blob.Key) (int64, error) {
-	o, err := m.Objects.Open(ctx, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+func (m *Meter) quarantine(ctx context.Context, r *Report, _ int) error {
+	for o, err := range m.Objects.Quarantined(ctx) {
+		if err != nil {
+			return err
+		}
+		r.Quarantine.add(o.Size)
 	}
-	if err != nil {
-		return 0, err
-	}
-	return o.Size(), o.Close()
+	return nil
 }
 
 // Layers returns the largest blobs of a repository.

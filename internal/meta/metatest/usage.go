@@ -14,6 +14,7 @@ func usageTests() []test {
 	return []test{
 		{name: "what a repository takes, alone and with others", run: usageOfRepos},
 		{name: "on what a blob is kept", run: usageOfBlobs},
+		{name: "what is in the trash is no repository's", run: usageOfTrash},
 		{name: "uploads, and keys that wait for their deletion", run: usageOfTheRest},
 	}
 }
@@ -98,4 +99,28 @@ func usageOfTheRest(f *fixture) {
 	keys, err = f.GarbageKeys(f.ctx, first.Key, 10)
 	f.ok(err)
 	f.equal("garbage behind the last", keys, []meta.GarbageKey(nil))
+}
+
+func usageOfTrash(f *fixture) {
+	a, b := f.repo("a"), f.repo("b")
+	for range 2 { // what two entries have counts once
+		f.push(a, "xx")
+		f.push(a, "shared")
+		f.put(a, f.manifest(shape{parts: []string{"xx", "shared"}}), "v1")
+		if !f.has(b, "shared") {
+			f.ok(f.LinkBlob(f.ctx, a, b, digestOf("shared"), event.Actor{}))
+		}
+		_, err := f.DeleteRepo(f.ctx, a, event.Actor{})
+		f.ok(err)
+	}
+	f.equal("a", f.usage(a), meta.RepoUsage{Repo: a, TrashBytes: 2})
+	f.equal("b", f.usage(b), meta.RepoUsage{Repo: b, Blobs: 1, BlobBytes: 6, UniqueBytes: 6, Waiting: 1, WaitingBytes: 6})
+	all, err := f.Occupied(f.ctx, "", 10)
+	f.ok(err)
+	f.equal("those that have anything", all, []oci.Repo{b})
+	want := []meta.BlobUsage{{Digest: digestOf("shared"), Size: 6, Repos: 1, Claim: meta.Waiting}, {Digest: digestOf("xx"), Size: 2, Claim: meta.Trashed}}
+	slices.SortFunc(want, func(x, y meta.BlobUsage) int { return byDigest(x.Digest, y.Digest) })
+	got, err := f.BlobUsages(f.ctx, "", 10)
+	f.ok(err)
+	f.equal("blobs", got, want)
 }

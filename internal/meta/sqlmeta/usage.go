@@ -14,7 +14,7 @@ var _ meta.Usage = (*DB)(nil)
 
 // Occupied implements meta.Usage.
 func (db *DB) Occupied(ctx context.Context, after string, limit int) ([]oci.Repo, error) {
-	return repos(ctx, db.reader, `SELECT r.name FROM repos r WHERE r.name > $1
+	return repos(ctx, db.reader, `SELECT r.name FROM repos r WHERE r.name > $1 AND r.trash = 0
 		AND (r.listed = 1 OR EXISTS (SELECT 1 FROM repo_blobs m WHERE m.repo_id = r.id)) ORDER BY r.name LIMIT $2`, args{after, limit})
 }
 
@@ -48,18 +48,28 @@ func (db *DB) RepoUsage(ctx context.Context, repo oci.Repo) (meta.RepoUsage, err
 	for after, more := "", true; more && err == nil; {
 		after, more, err = db.addBlobs(ctx, &u, id, after)
 	}
+	if err == nil {
+		err = db.reader.get(ctx, sqlTrashBytes, args{repo.String()}, &u.TrashBytes)
+	}
 	if err != nil {
 		return u, fmt.Errorf("usage of %s: %w", repo, err)
 	}
 	return u, nil
 }
 
+// sqlTrashBytes sums up the blobs that only the trash has and that the entries of
+// one repository were the first to have.
+const sqlTrashBytes = `SELECT coalesce(sum(b.size), 0) FROM trash t CROSS JOIN repos r ON r.trash = t.id AND r.trash <> 0
+		CROSS JOIN repo_blobs m ON m.repo_id = r.id CROSS JOIN blobs b ON b.digest = m.digest
+	WHERE t.repo = $1 AND NOT EXISTS (SELECT 1 FROM repo_blobs o CROSS JOIN repos x ON x.id = o.repo_id
+		WHERE o.digest = m.digest AND o.repo_id <> m.repo_id AND x.trash < r.trash)`
+
 // addBlobs adds a page of the blobs of repository id to u, and returns behind which
 // digest the next one begins, and whether there is any.
 func (db *DB) addBlobs(ctx context.Context, u *meta.RepoUsage, id int64, after string) (last string, more bool, err error) {
 	n := 0
 	err = db.reader.each(ctx, `SELECT m.digest, b.size,
-			NOT EXISTS (SELECT 1 FROM repo_blobs o WHERE o.digest = m.digest AND o.repo_id <> m.repo_id),
+			NOT EXISTS (SELECT 1 FROM repo_blobs o CROSS JOIN repos r ON r.id = o.repo_id WHERE o.digest = m.digest AND o.repo_id <> m.repo_id AND r.trash = 0),
 			m.candidate = 1 AND NOT EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = m.repo_id AND f.digest = m.digest)
 				AND NOT EXISTS (SELECT 1 FROM links l WHERE l.repo_id = m.repo_id AND l.kind = 1 AND l.name = m.digest AND l.held = 1)
 		FROM repo_blobs m CROSS JOIN blobs b ON b.digest = m.digest
@@ -90,9 +100,9 @@ func (db *DB) addBlobs(ctx context.Context, u *meta.RepoUsage, id int64, after s
 func (db *DB) BlobUsages(ctx context.Context, after string, limit int) ([]meta.BlobUsage, error) {
 	var list []meta.BlobUsage
 	err := db.reader.each(ctx, `SELECT b.digest, b.size,
-			(SELECT count(*) FROM repo_blobs m WHERE m.digest = b.digest),
-			EXISTS (SELECT 1 FROM repo_blobs m CROSS JOIN repo_blobs o ON o.repo_id = m.repo_id AND o.digest = m.digest
-				WHERE m.digest = b.digest AND (o.candidate = 0
+			(SELECT count(*) FROM repo_blobs m CROSS JOIN repos r ON r.id = m.repo_id WHERE m.digest = b.digest AND r.trash = 0),
+			EXISTS (SELECT 1 FROM repo_blobs m CROSS JOIN repos r ON r.id = m.repo_id CROSS JOIN repo_blobs o ON o.repo_id = m.repo_id AND o.digest = m.digest
+				WHERE m.digest = b.digest AND r.trash = 0 AND (o.candidate = 0
 				OR EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = m.repo_id AND f.digest = m.digest)
 				OR EXISTS (SELECT 1 FROM links l WHERE l.repo_id = m.repo_id AND l.kind = 1 AND l.name = m.digest AND l.held = 1)))
 		FROM blobs b WHERE b.digest > $1 ORDER BY b.digest LIMIT $2`, args{after, limit}, func(scan func(...any) error) error {
