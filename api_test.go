@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -448,5 +450,46 @@ func TestAPIWithoutCORS(t *testing.T) {
 	}
 	if a.header.Get("X-Mine") != "yes" {
 		t.Error("the operator's other headers are missing")
+	}
+}
+
+// TestAPIExamples runs the commands of docs/http-api.md, with curl if it is there.
+func TestAPIExamples(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("no curl")
+	}
+	s := newSite(t, t.TempDir(), append(matrixUsers[:], "overseer"), func(c *config.Config) {
+		apiRules(c)
+		c.Access = append(c.Access, config.Rule{Users: []string{"admin"}, Allow: allow(config.AllowAdmin)})
+	})
+	page, err := os.ReadFile("docs/http-api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ops, _ := s.apiOperations()
+	for _, op := range ops {
+		_, section, _ := strings.Cut(string(page), "\n### "+op.ID+"\n")
+		_, command, ok := strings.Cut(section, "```console\n$ curl ")
+		if command, _, _ = strings.Cut(command, "\n"); !ok {
+			t.Errorf("%s has no example", op.ID)
+			continue
+		}
+		how := s.prepareAPI(op, "team/app")
+		if at := strings.Index(command, "https://"); at >= 0 {
+			command = command[:at] + s.url + how.target
+		}
+		command = strings.NewReplacer("alice:secret", "admin:admin").Replace(command)
+		args := []string{"-sS", "--fail-with-body"}
+		for i, part := range strings.Split(command, "'") {
+			if i%2 == 1 {
+				args = append(args, part)
+			} else {
+				args = append(args, strings.Fields(part)...)
+			}
+		}
+		if out, err := exec.CommandContext(t.Context(), curl, args...).CombinedOutput(); err != nil {
+			t.Errorf("%s: curl %s: %v\n%s", op.ID, command, err, out)
+		}
 	}
 }

@@ -17,9 +17,10 @@ type operation struct {
 	summary string
 	does    string // in full sentences
 	query   []parameter
-	body    any // of the type of the body; nil without one
-	status  int // of the answer, if it is no error
-	answer  any // of the type of the answer; nil without a body
+	body    any    // of the type of the body; nil without one
+	example string // a body, for the documentation
+	status  int    // of the answer, if it is no error
+	answer  any    // of the type of the answer; nil without a body
 
 	// needs are the rights that it takes. With none it takes that of listing
 	// repositories, or none at all if it is open.
