@@ -59,7 +59,7 @@ const viaOperator = "operator"
 
 // openToOperator returns the registry as its operator may use it.
 func (s *Server) openToOperator(_ auth.Principal, by event.Actor) registry.Service {
-	return s.core.As(byOperator(by))
+	return s.core.AsOperator(byOperator(by))
 }
 
 // adminHandler is what the operator reaches: what clients do, without log-in, and

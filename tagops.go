@@ -187,7 +187,7 @@ func (s *Server) moveTag(ctx context.Context, parameters url.Values, tell func(a
 			}
 		}
 	}
-	core := s.core.As(byOperator(event.Actor{}))
+	core := s.core.AsOperator(byOperator(event.Actor{}))
 	move := core.SetTag
 	if parameters.Get("dry_run") != "" {
 		move = core.PlanTag

@@ -169,7 +169,7 @@ func (s *Server) restoreTrash(ctx context.Context, parameters url.Values, tell f
 			return err
 		}
 	}
-	core := s.core.As(byOperator(event.Actor{}))
+	core := s.core.AsOperator(byOperator(event.Actor{}))
 	r, err := core.Restore(ctx, p, func(n int) error {
 		return tell(progress{What: "restoring manifests", Done: int64(n), Total: int64(e.Manifests)})
 	})
@@ -246,7 +246,7 @@ func (s *Server) deleteRepo(ctx context.Context, parameters url.Values, tell fun
 		return err
 	}
 	if parameters.Get("dry_run") == "" {
-		if l.Entry, err = s.core.As(byOperator(event.Actor{})).DeleteRepo(ctx, repo); err != nil {
+		if l.Entry, err = s.core.AsOperator(byOperator(event.Actor{})).DeleteRepo(ctx, repo); err != nil {
 			return err
 		}
 	}

@@ -129,7 +129,8 @@ type Lists struct {
 // Delete is deletion by clients.
 type Delete struct {
 	// Enabled says whether clients may delete tags, manifests and blobs. Where
-	// it is false, they are answered 405 UNSUPPORTED.
+	// it is false, they are answered 405 UNSUPPORTED. The operator may in any
+	// case, with `berth rm`.
 	//
 	// When Berth is called as `registry`, the default is registry:2's own,
 	// `false`; `REGISTRY_STORAGE_DELETE_ENABLED` sets it there.

@@ -87,6 +87,13 @@ func (c *Core) As(by event.Actor) *Core {
 	return &as
 }
 
+// AsOperator is As for the operator, who may delete where clients may not.
+func (c *Core) AsOperator(by event.Actor) *Core {
+	as := c.As(by)
+	as.Deletion = DeletionOn
+	return as
+}
+
 // Blob implements Puller.
 func (c *Core) Blob(ctx context.Context, repo oci.Repo, d oci.Digest) (*Blob, error) {
 	rec, err := c.Records.FindBlob(ctx, repo, d)
