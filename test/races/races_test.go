@@ -56,7 +56,7 @@ func seed(t *testing.T) uint64 {
 
 func race(t *testing.T, d time.Duration) {
 	reg := realtest.Start(t, realtest.Options{Env: []string{
-		"BERTH_LOG_ACCESS=false", "BERTH_GC_EVERY=1s", "BERTH_GC_GRACE=1s", "BERTH_GC_DELAY=0s", "BERTH_TRASH_KEEP=0s",
+		"BERTH_LOG_ACCESS=false", "BERTH_GC_EVERY=1s", "BERTH_GC_GRACE=1s", "BERTH_GC_DELAY=0s", "BERTH_TRASH_KEEP=1m",
 	}})
 	s := seed(t)
 	w, n := newWorld(s), new(counts)
@@ -78,9 +78,10 @@ func race(t *testing.T, d time.Duration) {
 	t.Logf(`races of %d clients for %v
   %d manifests pushed, %d times all of one was sent again because something had gone; %d blobs mounted, %d not sent because they were there
   %d images pulled whole (%d parts), %d not because they were being deleted
-  %d deletions, %d refused; %d tags moved; %d collections without grace`, workers, d,
+  %d deletions, %d refused; %d tags moved; %d collections without grace
+  %d repositories deleted, %d deletions undone`, workers, d,
 		n.pushes.Load(), n.again.Load(), n.mounts.Load(), n.skips.Load(), n.whole.Load(), n.parts.Load(), n.excused.Load(),
-		n.deleted.Load(), n.refused.Load(), n.moves.Load(), n.collections.Load())
+		n.deleted.Load(), n.refused.Load(), n.moves.Load(), n.collections.Load(), n.dropped.Load(), n.restored.Load())
 	if n.whole.Load() == 0 || n.again.Load() == 0 || n.collections.Load() == 0 {
 		t.Error("nothing has raced with anything")
 	}
@@ -169,8 +170,10 @@ func (k *worker) clear(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("repositories left in the catalog: %s", a.body)
-	if _, err := k.operator.act(t.Context(), "collect?grace=0s"); err != nil {
-		t.Error("clear: ", err)
+	for _, action := range []string{"trash-empty?all=1", "collect?grace=0s"} {
+		if _, err := k.operator.act(t.Context(), action); err != nil {
+			t.Error("clear: ", err)
+		}
 	}
 }
 

@@ -1,7 +1,9 @@
 package races
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -53,8 +55,12 @@ func (k *worker) step(ctx context.Context) error {
 		return k.deleteTag(ctx, k.one(repos()))
 	case n < 92:
 		return k.deleteManifest(ctx, k.one(stormy()))
-	case n < 94:
+	case n < 93:
 		return k.deleteAll(ctx, k.one(stormy()))
+	case n < 94:
+		return k.deleteRepo(ctx, k.one(stormy()))
+	case n < 98:
+		return k.restore(ctx, k.one(repos()))
 	}
 	return k.lists(ctx)
 }
@@ -280,6 +286,50 @@ func (k *worker) deleteAll(ctx context.Context, repo string) error {
 		}
 	}
 	return nil
+}
+
+// deleteRepo deletes a repository, as its operator does.
+func (k *worker) deleteRepo(ctx context.Context, repo string) error {
+	defer k.w.deleting(tagsOf(repo), allOf(repo))()
+	_, err := k.operator.act(ctx, "delete-repo?repository="+repo)
+	if err == nil {
+		k.n.dropped.Add(1)
+	}
+	return k.unlessGone(err)
+}
+
+// restore takes something out of the trash, as its operator does.
+func (k *worker) restore(ctx context.Context, repo string) error {
+	told, err := k.operator.act(ctx, "trash?repository="+repo)
+	if err != nil {
+		return err
+	}
+	var ids []int64
+	for line := range bytes.Lines(told) {
+		var l struct{ Told struct{ ID int64 } }
+		if err := json.Unmarshal(line, &l); err != nil {
+			return err
+		}
+		if l.Told.ID != 0 {
+			ids = append(ids, l.Told.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err = k.operator.act(ctx, fmt.Sprint("trash-restore?id=", ids[k.rng.IntN(min(len(ids), 5))]))
+	if err == nil {
+		k.n.restored.Add(1)
+	}
+	return k.unlessGone(err)
+}
+
+// unlessGone returns err unless it says that somebody else was faster.
+func (k *worker) unlessGone(err error) error {
+	if err != nil && (strings.Contains(err.Error(), "any more") || strings.Contains(err.Error(), "there is no repository")) {
+		return nil
+	}
+	return err
 }
 
 // lists reads lists. What they say is for others to check, but they must say it.
