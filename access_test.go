@@ -99,6 +99,8 @@ func (c client) request(t *testing.T, method, url, body string) *http.Request {
 	switch {
 	case strings.HasPrefix(body, `{"schemaVersion"`):
 		r.Header.Set("Content-Type", oci.MediaTypeIndex)
+	case strings.HasPrefix(body, "{"):
+		r.Header.Set("Content-Type", "application/json")
 	case strings.HasPrefix(body, "grant_type="):
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}

@@ -47,6 +47,9 @@ type Server struct {
 	collector *gc.Collector
 	scrubber  *fsck.Scrubber
 	measuring *measuring
+
+	collectAsked chan struct{} // somebody wants a collection
+
 	snapshots sqlmeta.Snapshots
 	login     *login
 	proxies   *listen.Proxies
@@ -118,7 +121,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		Every: cfg.GC.Every, Window: gcWindow(cfg.GC.Window), Now: s.now,
 	}
 	s.openScrub()
-	s.measuring = s.newMeasuring()
+	s.measuring, s.collectAsked = s.newMeasuring(), make(chan struct{}, 1)
 	s.proxies = listen.NewProxies(listen.ProxyOptions{Trusted: cfg.HTTP.TrustedProxies, Setting: "http.trusted_proxies", Log: s.log})
 	if err := s.openTree(ctx); err != nil {
 		return nil, err

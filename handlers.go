@@ -9,6 +9,8 @@ import (
 	"berth/internal/auth"
 	"berth/internal/distapi"
 	"berth/internal/event"
+	"berth/internal/fsck"
+	"berth/internal/gc"
 	"berth/internal/listen"
 	"berth/internal/ops"
 	"berth/internal/registry"
@@ -17,12 +19,12 @@ import (
 
 // openHandlers sets up what clients and the operator reach.
 func (s *Server) openHandlers() error {
-	rest, err := s.newAPI(s.open)
+	rest, err := s.newAPI(s.open, func(by event.Actor) api.Core { return s.core.As(by) })
 	if err != nil {
 		return err
 	}
 	s.clients = s.clientHandler(rest)
-	operators, err := s.newAPI(s.openToOperator)
+	operators, err := s.newAPI(s.openToOperator, func(by event.Actor) api.Core { return s.core.As(byOperator(by)) })
 	s.admin = s.adminHandler(operators)
 	return err
 }
@@ -92,11 +94,10 @@ func (s *Server) peer(r *http.Request) distapi.Peer {
 }
 
 // newAPI returns the handler of what is at /api/v1/, over what open opens.
-func (s *Server) newAPI(open func(auth.Principal, event.Actor) registry.Service) (*api.Handler, error) {
+func (s *Server) newAPI(open func(auth.Principal, event.Actor) registry.Service, core func(event.Actor) api.Core) (*api.Handler, error) {
 	return api.New(api.Options{
 		Version: s.version, ReadOnly: s.cfg.ReadOnly,
-		Open:  open,
-		Usage: s.measuring,
+		Open: open, Core: core, History: s.meta, Usage: s.measuring, Background: background{s}, Now: s.now,
 		Begin: func(r *http.Request, operation string) { ops.SetRoute(r.Context(), "api_"+operation) },
 	})
 }
@@ -125,4 +126,21 @@ func sameSite(headers map[string][]string) map[string][]string {
 		return strings.HasPrefix(strings.ToLower(key), "access-control-")
 	})
 	return headers
+}
+
+// background is what goes on beside requests, as the API tells of it.
+type background struct{ *Server }
+
+// Collector implements api.Background.
+func (b background) Collector() gc.Status { return b.collector.Status() }
+
+// Scrubbed implements api.Background.
+func (b background) Scrubbed() fsck.Stats { return b.scrubber.Stats() }
+
+// Collect implements api.Background.
+func (b background) Collect() {
+	select {
+	case b.collectAsked <- struct{}{}:
+	default: // one is to come anyway
+	}
 }

@@ -18,10 +18,12 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"berth/internal/auth"
 	"berth/internal/distapi/route"
 	"berth/internal/event"
+	"berth/internal/meta"
 	"berth/internal/oci"
 	"berth/internal/registry"
 	"berth/internal/usage"
@@ -51,11 +53,32 @@ type Options struct {
 	// Open returns the registry as a caller may use it.
 	Open func(auth.Principal, event.Actor) registry.Service
 
-	Usage Usage
+	// Core returns the registry for what is not a part of that. Whoever uses it
+	// has asked before whether the caller may.
+	Core func(event.Actor) Core
+
+	History interface {
+		TagHistory(ctx context.Context, repo oci.Repo, tag oci.Tag, before int64, limit int) ([]meta.TagMove, error)
+	}
+	Usage      Usage
+	Background Background
+
+	Now func() time.Time
 
 	// Begin, if it is set, is told which operation a request is, as soon as that is
 	// known.
 	Begin func(r *http.Request, operation string)
+}
+
+// Core is what *registry.Core does besides being a registry.Service.
+type Core interface {
+	Trash(ctx context.Context, repo oci.Repo, before int64, limit int) ([]meta.TrashEntry, error)
+	FindTrash(ctx context.Context, w meta.TrashWhat) (meta.TrashEntry, error)
+	Restore(ctx context.Context, p meta.Restore, tell func(manifests int) error) (meta.Restored, error)
+	EmptyTrash(ctx context.Context, ids ...int64) error
+
+	PlanTag(ctx context.Context, s meta.TagSet) (meta.TagMove, error)
+	SetTag(ctx context.Context, s meta.TagSet) (meta.TagMove, error)
 }
 
 // Usage tells what takes the space.

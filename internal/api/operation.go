@@ -56,7 +56,7 @@ func (op *operation) parameterNames() string {
 
 // operations returns the table of all operations.
 func operations() []operation {
-	return slices.Concat(rootOperations(), repositoryOperations(), usageOperations())
+	return slices.Concat(rootOperations(), repositoryOperations(), trashOperations(), historyOperations(), usageOperations(), backgroundOperations())
 }
 
 // pages are the parameters of a list in pages of at most most.

@@ -86,7 +86,7 @@ func (q *request) service() registry.Service { return q.h.o.Open(q.caller.Princi
 
 func (q *request) getRepository(http.ResponseWriter) (any, error) {
 	// The registry says whether there is one, in its own words.
-	if _, err := q.service().Tags(q.Context(), q.repo, registry.Page{Limit: 1}); err != nil {
+	if err := q.exists(); err != nil {
 		return nil, err
 	}
 	u, err := q.h.o.Usage.Repository(q.Context(), q.repo)
