@@ -11,7 +11,7 @@ import (
 // database reads the database file whole.
 func (r *run) database(ctx context.Context) error {
 	if r.o.Progress != nil {
-		if err := r.o.Progress(Progress{What: "read the database"}); err != nil {
+		if err := r.o.Progress(Progress{What: "read the database", Total: 1}); err != nil {
 			return err
 		}
 	}

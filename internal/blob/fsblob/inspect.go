@@ -120,8 +120,9 @@ func (r *onceReader) Seek(offset int64, whence int) (int64, error) {
 	return at, err
 }
 
-// Close implements io.Closer.
+// Close implements io.Closer. The kernel may have kept what it was still reading
+// ahead when it was told to forget, so it is told once more.
 func (r *onceReader) Close() error {
-	forgetPages(r.f, r.upTo, r.at-r.upTo)
+	forgetPages(r.f, 0, r.size)
 	return r.f.Close()
 }

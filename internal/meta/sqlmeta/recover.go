@@ -214,7 +214,7 @@ func (r *restorer) advise(ctx context.Context, err error) error {
 	if gerr != nil {
 		return fmt.Errorf("%w; no snapshot is good either: %w", err, gerr)
 	}
-	return fmt.Errorf("%w; move %s and %[2]s-wal away to start from the snapshot of %s, which is %s old",
+	return fmt.Errorf("%w; move %s and %[2]s-wal away, as berth fsck --rebuild does, to start from the snapshot of %s, which is %s old",
 		err, r.path, good.Taken.Format(time.RFC3339), max(0, r.now.Sub(good.Taken)).Round(time.Second))
 }
 
