@@ -26,12 +26,13 @@ type base struct {
 	root  *os.Root
 	lock  *fsblob.Lock
 	store *fsblob.Store
+	small *writers
 	res   *Result
 }
 
 // openBase takes a folder, which it makes if need be, for itself.
 func openBase(ctx context.Context, dir string) (_ *base, err error) {
-	b := &base{dir: dir, res: &Result{}}
+	b := &base{dir: dir, small: newWriters(), res: &Result{}}
 	defer func() {
 		if err != nil {
 			b.close()
@@ -50,6 +51,7 @@ func openBase(ctx context.Context, dir string) (_ *base, err error) {
 }
 
 func (b *base) close() (err error) {
+	_ = b.written() // whoever wants to know has asked
 	if b.root != nil {
 		err = b.root.Close()
 	}
@@ -111,14 +113,21 @@ func (b *base) object(ctx context.Context, key blob.Key, size int64, open opener
 		return err
 	}
 	defer r.Close()
-	err = b.store.Take(ctx, key, r)
+	if size <= smallObject {
+		err = b.small.write(ctx, b.store, key, size, r)
+	} else if err = b.store.Take(ctx, key, r); err == nil {
+		b.small.note(size, nil)
+	}
 	if _, ok := damage(err); !ok && errors.Is(err, fsblob.ErrWrong) {
 		return &DamageError{Key: key, Why: "its content is not that of its digest"}
 	}
-	if err == nil {
-		b.res.Copied++
-		b.res.CopiedBytes += size
-	}
+	return err
+}
+
+// written waits until all objects are, and counts them.
+func (b *base) written() error {
+	err := b.small.wait()
+	b.res.Copied, b.res.CopiedBytes = b.small.count, b.small.bytes
 	return err
 }
 

@@ -97,7 +97,8 @@ func Restore(ctx context.Context, from string, stdin io.Reader, to Target, o Opt
 	heard.o.Damaged = nil // it is told once the database says whose it is
 	err = src.run(ctx, &restored{base: b, to: to, t: t, why: map[blob.Key]string{}}, &heard)
 	b.res.Left, b.res.BadManifests = t.left, t.manifests
-	return *b.res, errors.Join(err, b.close())
+	err = errors.Join(err, b.close())
+	return *b.res, err
 }
 
 // checkTarget refuses a data directory in which anything is.
@@ -163,6 +164,9 @@ func (r *restored) object(ctx context.Context, key blob.Key, size int64, open op
 
 // database implements receiver.
 func (r *restored) database(ctx context.Context, size int64, from io.Reader) (err error) {
+	if err := r.written(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Dir(r.to.Database), 0o700); err != nil {
 		return err
 	}

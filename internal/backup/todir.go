@@ -47,7 +47,8 @@ func Folder(ctx context.Context, s Source, dir string, o Options) (Result, error
 		err = from.run(ctx, to, t)
 	}
 	b.res.Left, b.res.BadManifests = t.left, t.manifests
-	return *b.res, errors.Join(err, b.close())
+	err = errors.Join(err, b.close())
+	return *b.res, err
 }
 
 // checkFolder refuses a folder that holds anything but backups of this registry.
@@ -123,6 +124,9 @@ func (f *folder) begin(_ context.Context, head Manifest) error {
 
 // database implements receiver.
 func (f *folder) database(ctx context.Context, size int64, r io.Reader) (err error) {
+	if err := f.written(); err != nil {
+		return err
+	}
 	f.sum, err = copyTo(ctx, filepath.Join(f.dir, filepath.FromSlash(databaseName))+next, size, r)
 	return err
 }
