@@ -242,8 +242,38 @@ func ofRules() []mutation {
 		},
 		{
 			name: "nothing is deleted while it is held", file: "internal/gc/pass.go", run: "TestHold",
-			old: "	if c.holds > 0 {\n		return 0, nil\n	}\n	keys",
-			new: "	keys",
+			old: "	if c.holds > 0 {\n		return 0, nil\n	}\n	ahead",
+			new: "	ahead",
+		},
+		{
+			name: "a clock that was set back keeps no garbage", file: "internal/meta/sqlmeta/garbage.go", run: "TestContracts/Garbage",
+			old: "	if grace <= 0 {",
+			new: "	if false {",
+		},
+		{
+			name: "leftovers are no garbage that waits", file: "internal/meta/sqlmeta/uploads.go", run: "TestContracts/Uploads", soak: true,
+			old: "		OR EXISTS (SELECT 1 FROM garbage WHERE key = $1)`",
+			new: "		`",
+		},
+		{
+			name: "a collection makes way", file: "internal/gc/run.go", run: "TestRunMakesWay", soak: true,
+			old: "	if c.waiting.Load() > 0 || ",
+			new: "	if ",
+		},
+		{
+			name: "a collection ends with its window", file: "internal/gc/run.go", run: "TestRunInWindow",
+			old: "	if c.waiting.Load() > 0 || !c.Window.Contains(c.now()) {",
+			new: "	if c.waiting.Load() > 0 {",
+		},
+		{
+			name: "one step's failure is no other's", file: "internal/gc/pass.go", run: "TestStepsFail", soak: true,
+			old: "			failed = errors.Join(failed, fmt.Errorf(\"%s: %w\", s.Name, err))\n",
+			new: "			return fmt.Errorf(\"%s: %w\", s.Name, errors.Join(failed, err))\n",
+		},
+		{
+			name: "the collector looks whether a blob is needed, in a crowd", file: "internal/meta/sqlmeta/garbage.go", pkg: "./test/races", run: "TestRaces", soak: true,
+			old: "	if needed {",
+			new: "	if false {",
 		},
 	}
 }

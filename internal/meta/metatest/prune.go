@@ -48,8 +48,8 @@ func pruneUnneeded(f *fixture) {
 	f.equal("too early", f.unneeded(10), []meta.Member(nil))
 	f.push(a, "young")
 	f.pass(1)
-	want := []meta.Member{{Repo: a, Digest: digestOf("x"), Size: 1, Holders: 1},
-		{Repo: a, Digest: digestOf("zzz"), Size: 3, Holders: 2}, {Repo: b, Digest: digestOf("zzz"), Size: 3, Holders: 2}}
+	want := []meta.Member{{Repo: a, Digest: digestOf("x"), Size: 1, Holders: 1, Rested: grace},
+		{Repo: a, Digest: digestOf("zzz"), Size: 3, Holders: 2, Rested: grace}, {Repo: b, Digest: digestOf("zzz"), Size: 3, Holders: 2, Rested: grace}}
 	byRepo := func(x, y meta.Member) int {
 		return slices.Compare([]string{x.Repo.String(), fmt.Sprint(x.Size)}, []string{y.Repo.String(), fmt.Sprint(y.Size)})
 	}

@@ -163,6 +163,9 @@ func uploadExpiry(f *fixture) {
 	f.pass(time.Hour)
 	f.ok(f.SaveUpload(f.ctx, all[2]))
 	f.pass(23 * time.Hour)
+	idle, err := f.IdleUploads(f.ctx, 24*time.Hour, 3)
+	f.ok(err)
+	f.equal("idle", []any{len(idle), idle[0].Repo, idle[0].Idle}, []any{3, all[0].Repo, 24 * time.Hour})
 	for _, want := range []int{3, 1, 0} {
 		n, err := f.ExpireUploads(f.ctx, 24*time.Hour, 3)
 		f.ok(err)

@@ -211,6 +211,23 @@ func TestSnapshotOfBroken(t *testing.T) {
 	}
 }
 
+// TestSnapshotLeftovers holds that what interrupted snapshots have left goes with
+// the next one, and nothing else.
+func TestSnapshotLeftovers(t *testing.T) {
+	s := newSite(t)
+	db, _ := s.open()
+	defer db.Close()
+	s.ok(os.MkdirAll(s.snaps.Dir, 0o700))
+	for _, name := range []string{"berth-20251123T111500Z.db.tmp", "berth-20251123T111500Z.db.tmp-journal", "mine.tmp", "berth-mine.db.tmp"} {
+		s.ok(os.WriteFile(filepath.Join(s.snaps.Dir, name), []byte("half"), 0o600))
+	}
+	s.put(db, "v1")
+	s.take(db)
+	if got, want := s.files("snapshots/*"), []string{"berth-20261123T101500Z.db", "berth-mine.db.tmp", "mine.tmp"}; !slices.Equal(got, want) {
+		t.Errorf("left are %v, want %v", got, want)
+	}
+}
+
 func TestSnapshotCancelled(t *testing.T) {
 	s := newSite(t)
 	db, _ := s.open()

@@ -95,6 +95,9 @@ func (s Snapshots) Take(ctx context.Context, db *DB) (SnapshotFile, error) {
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return SnapshotFile{}, fmt.Errorf("take snapshot: %w", err)
 	}
+	if err := s.tidy(db); err != nil {
+		return SnapshotFile{}, fmt.Errorf("take snapshot: %w", err)
+	}
 	before, err := s.List()
 	if err != nil {
 		return SnapshotFile{}, fmt.Errorf("take snapshot: %w", err)
@@ -118,6 +121,21 @@ func (s Snapshots) Take(ctx context.Context, db *DB) (SnapshotFile, error) {
 		}
 	}
 	return made, nil
+}
+
+// tidy removes what snapshots that a crash interrupted have left behind. Each has
+// a name of its own, so the next one does not take its place.
+func (s Snapshots) tidy(db *DB) error {
+	db.snapshotting.Lock()
+	defer db.snapshotting.Unlock()
+	entries, err := os.ReadDir(s.Dir)
+	for _, e := range entries {
+		name, _, half := strings.Cut(e.Name(), ".tmp")
+		if _, ours := time.Parse(snapshotName, name); err == nil && half && ours == nil && e.Type().IsRegular() {
+			err = os.Remove(filepath.Join(s.Dir, e.Name()))
+		}
+	}
+	return err
 }
 
 // Changed reports whether anything has been written since the last Take, or no
