@@ -38,6 +38,8 @@ func (s *Server) actions() map[string]action {
 		"fsck":             s.check,
 		"replay":           s.replay,
 		"export-registry2": s.exportRegistry2,
+		"simulate":         s.simulateNow,
+		"retain":           s.retainNow,
 		"tag-history":      s.tagHistory,
 		"tag-move":         s.moveTag,
 		"delete-repo":      s.deleteRepo,

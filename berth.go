@@ -23,6 +23,7 @@ import (
 	"berth/internal/ops"
 	"berth/internal/registry"
 	"berth/internal/registry2/tree"
+	"berth/internal/retention"
 )
 
 // Options are what Open needs.
@@ -50,6 +51,7 @@ type Server struct {
 
 	collectAsked chan struct{} // somebody wants a collection
 
+	retention *retention.Runner
 	snapshots sqlmeta.Snapshots
 	login     *login
 	proxies   *listen.Proxies
@@ -115,9 +117,12 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		MaxUpload:     int64(cfg.Uploads.MaxSize),
 		Grace:         cfg.GC.Grace,
 	})
+	if err := s.openRetention(); err != nil {
+		return nil, err
+	}
 	s.collector = &gc.Collector{
 		Records: s.meta, Blobs: store, Grace: cfg.GC.Grace, Delay: cfg.GC.Delay, UploadIdle: cfg.Uploads.Expire, Log: s.log,
-		Steps: []gc.Step{s.expireTrash(), s.trimHistory()},
+		Steps: []gc.Step{s.expireTrash(), s.retain(), s.trimHistory()},
 		Every: cfg.GC.Every, Window: gcWindow(cfg.GC.Window), Now: s.now,
 	}
 	s.openScrub()

@@ -96,6 +96,7 @@ func newRootCommand() *cobra.Command {
 		newConfigCommand(),
 		newAccessCommand(),
 		newEventsCommand(),
+		newRetentionCommand(),
 		newTagCommand(),
 		newTrashCommand(),
 		newFsckCommand(),

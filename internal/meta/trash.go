@@ -55,6 +55,11 @@ type Discard struct {
 	Manifests []oci.Digest // each goes if then no tag points to it and no manifest that stays needs it
 	Reason    TrashReason
 	By        event.Actor
+
+	// Whole makes it all or nothing: ErrConflict if anything of it would stay, or
+	// if another manifest of the repository than these has one of them as its
+	// subject.
+	Whole bool
 }
 
 // A Discarded says what a Discard did. What is missing in it stayed.

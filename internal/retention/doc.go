@@ -85,6 +85,7 @@ type Plan struct {
 	Decisions []Decision // tags by name, then manifests by digest
 	Families  []Family   // that go
 	Tags      []meta.Tag // that go while their manifests stay
+	Bytes     int64      // of the manifests that go
 }
 
 // A Family is what goes together.

@@ -170,6 +170,7 @@ func (d *decider) plan() Plan {
 	for _, i := range d.inOrder() {
 		f := &p.Families[d.nodes[i].family]
 		f.Manifests = append(f.Manifests, d.nodes[i].Digest)
+		p.Bytes += d.nodes[i].Size
 	}
 	return p
 }

@@ -180,7 +180,7 @@ func (db *DB) Untagged(ctx context.Context, repo oci.Repo, before time.Time) (ma
 // need and no others do.
 func (db *DB) neededBy(ctx context.Context, repo oci.Repo, id int64, manifests map[int64]bool) (blobs []meta.Member, err error) {
 	last, others := "", false
-	err = db.reader.each(ctx, `SELECT f.digest, f.manifest_id, b.size, (SELECT count(*) FROM repo_blobs o WHERE o.digest = f.digest)
+	err = db.reader.each(ctx, `SELECT f.digest, f.manifest_id, b.size, (SELECT count(*) FROM repo_blobs o CROSS JOIN repos h ON h.id = o.repo_id WHERE o.digest = f.digest AND h.trash = 0)
 		FROM manifest_refs f CROSS JOIN repo_blobs m ON m.repo_id = f.repo_id AND m.digest = f.digest CROSS JOIN blobs b ON b.digest = m.digest
 		WHERE f.repo_id = $1 ORDER BY f.digest, f.manifest_id`, args{id}, func(scan func(...any) error) error {
 		var digest string
