@@ -56,9 +56,7 @@ type Discard struct {
 	Reason    TrashReason
 	By        event.Actor
 
-	// Whole makes it all or nothing: ErrConflict if anything of it would stay, or
-	// if another manifest of the repository than these has one of them as its
-	// subject.
+	// Whole makes it all or nothing: ErrConflict if anything of it would stay.
 	Whole bool
 }
 

@@ -17,6 +17,7 @@ func useTests() []test {
 		{name: "a push of the same is a use", run: useAgain},
 		{name: "what a repository has", run: useState},
 		{name: "blobs that only some manifests need", run: useNeededOnlyBy},
+		{name: "a family goes whole or not, and comes back whole", run: discardWhole, trash: true},
 	}
 }
 
@@ -185,4 +186,36 @@ func useNeededOnlyBy(f *fixture) {
 	f.equal("one", needed(digest(m1)), "1 32")              // held by two
 	f.equal("two", needed(digest(m1), digest(m2)), "3 104") // 3, 3 and 4 bytes
 	f.equal("unknown", needed(digestOf("nothing")), "0 0")
+}
+
+func discardWhole(f *fixture) {
+	a := f.repo("a")
+	for i := range 8 { // the parts have smaller digests than their index, and larger ones
+		name := fmt.Sprint("v", i)
+		part := f.manifest(shape{note: fmt.Sprint("part ", i)})
+		f.put(a, part)
+		index := f.manifest(shape{children: []oci.Manifest{part}})
+		sig := f.manifest(shape{note: fmt.Sprint("sig ", i), subject: &index})
+		f.put(a, index, name)
+		f.put(a, sig)
+		whole := meta.Discard{
+			Repo: a, Tags: []meta.Tag{{Name: f.tag(name), Digest: digest(index)}}, Manifests: []oci.Digest{digest(index), digest(part), digest(sig)},
+			Reason: meta.ReasonRetention, Whole: true,
+		}
+		f.put(a, index, "other")
+		_, err := f.Discard(f.ctx, whole)
+		f.is(err, meta.ErrConflict)
+		f.equal("all of it stays", []bool{f.hasManifest(a, name), f.hasManifest(a, digest(part).String()), f.hasManifest(a, digest(sig).String())}, []bool{true, true, true})
+		f.ok(f.DeleteTag(f.ctx, a, f.tag("other"), event.Actor{}))
+		done, err := f.Discard(f.ctx, whole)
+		f.ok(err)
+		f.equal("goes", []int{len(done.Tags), len(done.Manifests)}, []int{1, 3})
+		if i%2 == 1 {
+			f.put(a, part) // is pushed again meanwhile
+		}
+		_, err = f.Restore(f.ctx, meta.Restore{ID: done.Entry})
+		f.ok(err)
+		f.equal("all of it is back", []bool{f.hasManifest(a, name), f.hasManifest(a, digest(part).String()), f.hasManifest(a, digest(sig).String())}, []bool{true, true, true})
+		f.equal("what it needs", len(f.state(a, digest(index)).Parts), 1)
+	}
 }

@@ -169,8 +169,16 @@ type need struct {
 // bring moves a manifest out of the trash, after its parts, and returns its
 // number, which is another one if it has been pushed again meanwhile.
 func (r *restoring) bring(ctx context.Context, m hiddenManifest) (int64, error) {
+	var at int64
+	err := r.t.get(ctx, `SELECT repo_id FROM manifests WHERE id = $1`, args{m.id}, &at)
+	if isNotFound(err) || err == nil && at != m.repo { // it came already, as a part of another
+		return m.id, nil
+	}
+	if err != nil {
+		return 0, err
+	}
 	var parts []need
-	err := r.t.each(ctx, `SELECT digest, dangling FROM manifest_refs WHERE manifest_id = $1`, args{m.id}, func(scan func(...any) error) error {
+	err = r.t.each(ctx, `SELECT digest, dangling FROM manifest_refs WHERE manifest_id = $1`, args{m.id}, func(scan func(...any) error) error {
 		var n need
 		var digest string
 		err := scan(&digest, &n.dangling)

@@ -187,29 +187,11 @@ func (t *tx) discardAll(ctx context.Context, d meta.Discard) (meta.Discarded, er
 	if err == nil {
 		done.Manifests, err = b.discardManifests(ctx, d.Manifests)
 	}
-	if err == nil && d.Whole {
-		err = b.whole(ctx, d, done)
+	if err == nil && d.Whole && (len(done.Tags) < len(d.Tags) || len(done.Manifests) < len(d.Manifests)) {
+		err = fmt.Errorf("let go of a family in %s: a part of it must stay: %w", d.Repo, meta.ErrConflict)
 	}
 	done.Entry = b.entry
 	return done, err
-}
-
-// whole is an error unless all of d is done and nothing is left over of it.
-func (b *bin) whole(ctx context.Context, d meta.Discard, done meta.Discarded) error {
-	if len(done.Tags) < len(d.Tags) || len(done.Manifests) < len(d.Manifests) {
-		return fmt.Errorf("let go of a family in %s: a part of it must stay: %w", d.Repo, meta.ErrConflict)
-	}
-	for _, m := range d.Manifests {
-		var referred bool
-		err := b.t.get(ctx, `SELECT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1 AND subject = $2 AND subject <> '')`, args{b.repo, m.String()}, &referred)
-		if err != nil {
-			return err
-		}
-		if referred {
-			return fmt.Errorf("let go of a family in %s: something refers to %s: %w", d.Repo, m, meta.ErrConflict)
-		}
-	}
-	return nil
 }
 
 // discardTag removes a tag if it still points to what it did and may go.
