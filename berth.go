@@ -117,9 +117,6 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		MaxUpload:     int64(cfg.Uploads.MaxSize),
 		Grace:         cfg.GC.Grace,
 	})
-	if err := s.openRetention(); err != nil {
-		return nil, err
-	}
 	s.collector = &gc.Collector{
 		Records: s.meta, Blobs: store, Grace: cfg.GC.Grace, Delay: cfg.GC.Delay, UploadIdle: cfg.Uploads.Expire, Log: s.log,
 		Steps: []gc.Step{s.expireTrash(), s.retain(), s.trimHistory()},

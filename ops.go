@@ -39,6 +39,7 @@ func (s *Server) openOps() error {
 		s.openScrubMetrics(),
 		s.metrics.AddOldNames(oldHandlers()),
 		s.openEventMetrics(),
+		s.openRetention(),
 	)
 }
 

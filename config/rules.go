@@ -14,7 +14,9 @@ func ParseRetention(name string, data []byte) (Retention, error) {
 	if err != nil {
 		return Retention{}, fmt.Errorf("%s: %w", name, err)
 	}
-	isOther := func(path string) bool { return path != "" && path != "retention" && !strings.HasPrefix(path, "retention.") }
+	isOther := func(path string) bool {
+		return path != "" && path != "retention" && !strings.HasPrefix(path, "retention.")
+	}
 	o.Values = slices.DeleteFunc(o.Values, func(v Value) bool { return isOther(v.Path) })
 	o.Problems = slices.DeleteFunc(o.Problems, func(p Problem) bool { return isOther(p.Path) })
 	if len(o.Values)+len(o.Problems) == 0 {
