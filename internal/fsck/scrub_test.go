@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -159,18 +160,18 @@ func TestScrubGoesOn(t *testing.T) {
 type failing struct {
 	fsck.Store
 	key    blob.Key
-	broken bool
+	broken atomic.Bool
 }
 
 func (f *failing) OpenOnce(ctx context.Context, key blob.Key) (blob.Reader, error) {
-	if f.broken && key == f.key {
+	if f.broken.Load() && key == f.key {
 		return nil, &os.PathError{Op: "read", Path: string(key), Err: syscall.EIO}
 	}
 	return f.Store.OpenOnce(ctx, key)
 }
 
 func (f *failing) Open(ctx context.Context, key blob.Key) (blob.Reader, error) {
-	if f.broken && key == f.key {
+	if f.broken.Load() && key == f.key {
 		return nil, &os.PathError{Op: "open", Path: string(key), Err: os.ErrPermission}
 	}
 	return f.Store.Open(ctx, key)
@@ -186,7 +187,8 @@ func TestUnreadable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		store := &failing{Store: e.blobs, key: b.Key, broken: true}
+		store := &failing{Store: e.blobs, key: b.Key}
+		store.broken.Store(true)
 		c := e.checker()
 		c.Blobs = store
 		var found []fsck.Finding
@@ -208,7 +210,7 @@ func TestUnreadable(t *testing.T) {
 		if err := e.pullable(i); err != nil {
 			t.Errorf("it is not served any more: %v", err)
 		}
-		store.broken = false
+		store.broken.Store(false)
 		read := s.Stats().Objects
 		time.Sleep(time.Hour)
 		synctest.Wait()
