@@ -65,6 +65,15 @@ func operations(t *testing.T) []operation {
 			db.NoteUse(a, image.Digest, meta.Pulled)
 			return db.FlushUses(ctx)
 		}},
+		{"DeleteRepo", func(ctx context.Context, db *DB) error { _, err := db.DeleteRepo(ctx, a, event.Actor{}); return err }},
+		{"Discard", func(ctx context.Context, db *DB) error {
+			_, err := db.Discard(ctx, meta.Discard{Repo: a, Tags: []meta.Tag{{Name: image.Tags[0], Digest: image.Digest}}, Manifests: []oci.Digest{image.Digest}, Reason: meta.ReasonRetention})
+			return err
+		}},
+		{"RestoreRepo", func(ctx context.Context, db *DB) error { _, err := db.Restore(ctx, meta.Restore{ID: 2}); return err }},
+		{"RestoreManifest", func(ctx context.Context, db *DB) error { _, err := db.Restore(ctx, meta.Restore{ID: 3}); return err }},
+		{"DropTrash", func(ctx context.Context, db *DB) error { return db.DropTrash(ctx, 1, 2) }},
+		{"ExpireTrash", func(ctx context.Context, db *DB) error { _, err := db.ExpireTrash(ctx, 10); return err }},
 		{"SaveClock", func(ctx context.Context, db *DB) error { return db.SaveClock(ctx) }},
 	}
 }
@@ -90,6 +99,7 @@ func prepare(t *testing.T, db *DB) {
 	}
 	mustPut(t, db, imageOf(t, a, "v1", "y"))
 	mustPut(t, db, imageOf(t, a, "v1", "x", "y"))
+	inTrash(t, db, a)
 	for _, u := range []meta.Upload{{ID: "open", Repo: a, Key: "open key"}, {ID: "1", Repo: a, Key: "gone"}, {ID: "2", Repo: a, Key: "gone too"}} {
 		if err := db.CreateUpload(t.Context(), u); err != nil {
 			t.Fatal(err)
@@ -102,12 +112,36 @@ func prepare(t *testing.T, db *DB) {
 	}
 }
 
+// inTrash deletes a repository with one image, which is entry 2 of the trash, and
+// an image of a, which is entry 3. A third one is given up already.
+func inTrash(t *testing.T, db *DB, a oci.Repo) {
+	t.Helper()
+	x, c := oci.SHA256.FromBytes([]byte("x")), mustRepo(t, "c")
+	if err := db.LinkBlob(t.Context(), a, c, x, event.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	mustPut(t, db, imageOf(t, c, "v1", "x"))
+	if _, err := db.DeleteRepo(t.Context(), c, event.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tag := range []string{"v8", "v9"} {
+		p := imageOf(t, a, tag, "x", tag)
+		mustPut(t, db, p)
+		if err := db.DeleteManifest(t.Context(), a, p.Digest, event.Actor{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.DropTrash(t.Context(), 4); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // dump writes everything that is in the database.
 func dump(t *testing.T, db *DB) string {
 	t.Helper()
 	var b strings.Builder
 	for _, table := range []string{"repos", "blobs", "repo_blobs", "manifests", "manifest_refs", "tags", "losses", "garbage", "uploads", "clock",
-		"tag_history", "event_readers", "pulls", "(SELECT seq, action, kind, repo, digest, tag FROM events)"} {
+		"tag_history", "event_readers", "pulls", "trash", "trash_tags", "untold", "(SELECT seq, action, kind, repo, digest, tag FROM events)"} {
 		rows, err := db.reader.pool.QueryContext(t.Context(), "SELECT * FROM "+table)
 		if err != nil {
 			t.Fatal(err)
@@ -174,7 +208,7 @@ func (tr *trial) open(t *testing.T, wrap func(driver.Connector) driver.Connector
 func frozen(path string, wrap func(driver.Connector) driver.Connector) Options {
 	began := false
 	return Options{
-		Path: path, Now: func() time.Time { return time.Unix(1, 0) }, wrap: wrap,
+		Path: path, Trash: time.Hour, Now: func() time.Time { return time.Unix(1, 0) }, wrap: wrap,
 		Running: func() time.Duration {
 			if !began { // while it is being opened
 				began = true
