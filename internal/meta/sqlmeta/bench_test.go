@@ -23,7 +23,14 @@ type bench struct {
 
 func newBench(b *testing.B) *bench {
 	b.Helper()
-	db, err := Open(b.Context(), Options{Path: filepath.Join(b.TempDir(), "berth.db")})
+	return newBenchOf(b, Options{}, 10_000)
+}
+
+// newBenchOf makes one of another number of tags, by the hundred.
+func newBenchOf(b *testing.B, o Options, tags int) *bench {
+	b.Helper()
+	o.Path = filepath.Join(b.TempDir(), "berth.db")
+	db, err := Open(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -40,7 +47,7 @@ func newBench(b *testing.B) *bench {
 		}
 		f.blobs = append(f.blobs, d)
 	}
-	for range 10_000 / 100 {
+	for range tags / 100 {
 		b.Helper()
 		done := make(chan error, 100)
 		for range 100 {
