@@ -321,9 +321,19 @@ func repoShadow(f *fixture) {
 	f.restore(meta.Restore{ID: f.entry(a).ID})
 	got := f.unwritten()
 	f.equal("a manifest's, too", []bool{slices.Contains(got, revision+"true"), slices.Contains(got, "3v1true")}, []bool{true, true})
+	f.write()
+
+	f.image(a, "y", "v2")
+	list, err = f.Unwritten(f.ctx, 100)
+	f.ok(err)
+	f.deleteRepo(a)
+	f.ok(f.Intend(f.ctx, list))
+	f.ok(f.Written(f.ctx, writtenAll(list))) // links of what has just gone
+	f.equal("they go, too", slices.Contains(f.unwritten(), "3v2false"), true)
+	f.write()
 	links, err := f.LinkedRepos(f.ctx, "", 10)
 	f.ok(err)
-	f.equal("nobody else has links", links, []oci.Repo{a})
+	f.equal("nobody else has links", links, []oci.Repo(nil))
 }
 
 // repoRace lets a repository be deleted and restored while images are pushed to
