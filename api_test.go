@@ -526,3 +526,83 @@ func TestAPIExamples(t *testing.T) {
 		}
 	}
 }
+
+// TestAPITrash is row A8: an entry of the trash is there for those who may pull from
+// its repository, and for nobody else; and what is deleted comes back, whole.
+func TestAPITrash(t *testing.T) {
+	s := newSite(t, t.TempDir(), append(matrixUsers[:], "overseer"), apiRules)
+	private, admin, reader, writer := "private/app", client{name: "admin"}, client{name: "reader"}, client{name: "writer"}
+	digest := s.put(private, "v1", "one")
+	a := s.want("200", admin, "DELETE", "/api/v1/repositories/"+private, "")
+	entry := "/api/v1/trash/" + strings.Trim(strings.TrimPrefix(strings.TrimSpace(a.body), `{"trash":`), "}")
+	s.want("404 NAME_UNKNOWN", admin, "GET", "/v2/"+private+"/tags/list", "")
+	s.want("404 NAME_UNKNOWN", admin, "DELETE", "/api/v1/repositories/"+private, "")
+	for _, c := range []client{reader, writer, {name: "deleter"}, {name: "overseer"}, {name: "stranger"}} {
+		there := s.want("404 MANIFEST_UNKNOWN", c, "GET", entry, "")
+		none := s.want("404 MANIFEST_UNKNOWN", c, "GET", "/api/v1/trash/999999", "")
+		if there.body != strings.Replace(none.body, "999999", strings.TrimPrefix(entry, "/api/v1/trash/"), 1) {
+			t.Errorf("%s can tell %s from %s", c.name, there.body, none.body)
+		}
+		s.want("404 MANIFEST_UNKNOWN", c, "POST", entry+"/restore", "")
+		s.want("404 MANIFEST_UNKNOWN", c, "DELETE", entry, "")
+		if a := s.want("200", c, "GET", "/api/v1/trash", ""); strings.Contains(a.body, private) {
+			t.Errorf("%s is told of %s", c.name, a.body)
+		}
+	}
+	s.want("403 DENIED", reader, "GET", "/api/v1/trash?repository="+private, "")
+	for body, want := range map[string]string{
+		`{"as":"UPPER"}`: "400 NAME_INVALID", `{"nothing":1}`: "400 UNSUPPORTED", `{"as":1}`: "400 UNSUPPORTED", `{} {}`: "400 UNSUPPORTED",
+		`{"force":"yes"}`: "400 UNSUPPORTED", `{"as":"` + strings.Repeat("a", 70_000) + `"}`: "413 UNSUPPORTED", "force=1": "415 UNSUPPORTED",
+	} {
+		s.want(want, admin, "POST", entry+"/restore", body)
+	}
+	s.want("200", admin, "POST", entry+"/restore", `{"as":"team/app"}`)
+	if a := s.want("200", reader, "GET", "/v2/team/app/manifests/v1", ""); a.header.Get("Docker-Content-Digest") != digest {
+		t.Errorf("what came back is %s, want %s", a.header.Get("Docker-Content-Digest"), digest)
+	}
+	s.want("404 MANIFEST_UNKNOWN", admin, "GET", entry, "")
+
+	// Who may see an entry, and not do more, is told so; the target counts, too.
+	entry = "/api/v1/trash/" + s.trashed("team/app")
+	s.want("200", reader, "GET", entry, "")
+	s.want("403 DENIED", reader, "POST", entry+"/restore", "")
+	s.want("403 DENIED", writer, "DELETE", entry, "")
+	s.want("204", admin, "DELETE", entry, "")
+	s.want("404 MANIFEST_UNKNOWN", admin, "POST", entry+"/restore", "")
+}
+
+// TestAPIRollback shows a tag pointed back, and its history.
+func TestAPIRollback(t *testing.T) {
+	s := newSite(t, t.TempDir(), append(matrixUsers[:], "overseer"), apiRules)
+	one, two := s.put("team/app", "v1", "one"), s.put("team/app", "v1", "two")
+	admin := client{name: "admin"}
+	s.want("403 DENIED", admin, "POST", "/api/v1/rollback/team/app", fmt.Sprintf(`{"tag":"v1","from":%q}`, one)) // somebody was faster
+	s.want("404 MANIFEST_UNKNOWN", admin, "POST", "/api/v1/rollback/team/app", `{"tag":"v2"}`)
+	s.want("400 TAG_INVALID", admin, "POST", "/api/v1/rollback/team/app", `{"tag":"-"}`)
+	s.want("400 DIGEST_INVALID", admin, "POST", "/api/v1/rollback/team/app", `{"tag":"v1","to":"sha256:1"}`)
+	points := func() string {
+		return s.do(admin, "HEAD", "/v2/team/app/manifests/v1", "").header.Get("Docker-Content-Digest")
+	}
+	s.want("200", admin, "POST", "/api/v1/rollback/team/app", `{"tag":"v1","dry_run":true}`)
+	if points() != two {
+		t.Error("a dry run moved the tag")
+	}
+	s.want("200", admin, "POST", "/api/v1/rollback/team/app", fmt.Sprintf(`{"tag":"v1","from":%q}`, two))
+	if points() != one {
+		t.Error("the tag was not moved")
+	}
+	var history struct {
+		Moves []struct{ From, To, Cause, By string }
+		Next  string
+	}
+	a := s.want("200", client{name: "reader"}, "GET", "/api/v1/history/team/app?tag=v1&limit=2", "")
+	if err := json.Unmarshal([]byte(a.body), &history); err != nil {
+		t.Fatal(err)
+	}
+	if len(history.Moves) != 2 || history.Moves[0].From != two || history.Moves[0].To != one || history.Moves[0].Cause != "rollback" || history.Moves[0].By != "admin" {
+		t.Errorf("history: %s", a.body)
+	}
+	if a := s.want("200", client{name: "reader"}, "GET", "/api/v1/history/team/app?tag=v1&after="+history.Next, ""); !strings.Contains(a.body, `"cause":"push"`) {
+		t.Errorf("the second page: %s", a.body)
+	}
+}

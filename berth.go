@@ -144,6 +144,10 @@ func absolute(cfg config.Config) (_ config.Config, err error) {
 	return cfg, nil
 }
 
+// leastReserve is the least free space that keeps the database writing: deletes and
+// collections need it when a disk is full.
+const leastReserve = 16 * config.MiB
+
 // openData takes the data directory and opens what is in it.
 func (s *Server) openData(ctx context.Context, now func() time.Time) error {
 	facts, err := fsblob.Probe(s.cfg.Data)
@@ -165,6 +169,10 @@ func (s *Server) openData(ctx context.Context, now func() time.Time) error {
 		return err
 	}
 	s.closers.add(func(context.Context) error { return s.blobs.Close() })
+	if r := s.cfg.Storage.Reserve; r < leastReserve {
+		s.log.Warn("storage.reserve is so small that the database may find no space when the disk is full: its log takes 4 MiB and more",
+			"reserve", r.String(), "better", leastReserve.String())
+	}
 	if err := os.MkdirAll(filepath.Dir(s.cfg.Database.Path), 0o700); err != nil {
 		return fmt.Errorf("make the folder of the database: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -41,6 +42,19 @@ var (
 	// after a power loss. The upload must begin again.
 	ErrLost = errors.New("blob: unfinished object has lost bytes")
 )
+
+// A ReserveError says that less is free than the store keeps in reserve. It is an
+// ErrNoSpace.
+type ReserveError struct {
+	Free, Reserve int64 // bytes
+}
+
+func (e *ReserveError) Error() string {
+	return fmt.Sprintf("%v: %d bytes are free, %d are kept in reserve", ErrNoSpace, e.Free, e.Reserve)
+}
+
+// Unwrap returns ErrNoSpace.
+func (e *ReserveError) Unwrap() error { return ErrNoSpace }
 
 // A Store keeps immutable objects under opaque keys.
 //

@@ -3,6 +3,7 @@ package distapi
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -196,8 +197,7 @@ func explainTrouble(err error) problem {
 	var unavailable *unavailableError
 	switch {
 	case errors.Is(err, blob.ErrNoSpace), errors.Is(err, meta.ErrNoSpace):
-		return problem{status: http.StatusInsufficientStorage, hidden: true, error: oci.Error{Code: oci.Unknown,
-			Message: "the registry has no space left: its operator must free some, or give it more"}}
+		return problem{status: http.StatusInsufficientStorage, hidden: true, error: oci.Error{Code: oci.Unknown, Message: noSpaceMessage(err)}}
 	case errors.Is(err, blob.ErrBusy), errors.As(err, &unavailable):
 		p := problem{status: http.StatusServiceUnavailable, hidden: true, error: oci.Error{Code: oci.Unavailable,
 			Message: "the registry is busy: try again in a moment"}}
@@ -206,6 +206,17 @@ func explainTrouble(err error) problem {
 	}
 	return problem{status: http.StatusInternalServerError, hidden: true, error: oci.Error{Code: oci.Unknown,
 		Message: "something went wrong in the registry: its log says what"}}
+}
+
+// noSpaceMessage says what a registry lacks that takes no more, and what its operator
+// does about it.
+func noSpaceMessage(err error) string {
+	const cure = "pulls and deletes go on; `berth df` shows its operator what takes the space, `berth trash empty` and `berth gc` free what was deleted"
+	if e, ok := errors.AsType[*blob.ReserveError](err); ok {
+		return fmt.Sprintf("the registry has no space left: %.1f MiB are free, and below %.1f MiB (storage.reserve) it takes no pushes; %s",
+			float64(e.Free)/(1<<20), float64(e.Reserve)/(1<<20), cure)
+	}
+	return "the registry has no space left: its operator must free some, or give it more; " + cure
 }
 
 // readable returns the methods that an address has while the registry is

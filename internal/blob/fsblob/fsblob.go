@@ -254,7 +254,7 @@ func (s *Store) checkSpace() error {
 		return err
 	}
 	if total > 0 && free < s.reserve {
-		return fmt.Errorf("%w: %d bytes are free, %d are kept in reserve", blob.ErrNoSpace, free, s.reserve)
+		return &blob.ReserveError{Free: free, Reserve: s.reserve}
 	}
 	return nil
 }
