@@ -21,6 +21,7 @@ import (
 
 // An env is a registry whose process can end and begin again.
 type env struct {
+	trash time.Duration // how long it is kept
 	t     *testing.T
 	path  string
 	blobs blob.Store
@@ -45,7 +46,7 @@ func (e *env) restart() {
 			e.t.Fatal(err)
 		}
 	}
-	db, err := sqlmeta.Open(e.t.Context(), sqlmeta.Options{Path: e.path, Grace: e.opts.Grace})
+	db, err := sqlmeta.Open(e.t.Context(), sqlmeta.Options{Path: e.path, Grace: e.opts.Grace, Trash: e.trash})
 	if err != nil {
 		e.t.Fatal(err)
 	}
