@@ -53,6 +53,10 @@ func operations(t *testing.T) []operation {
 			_, err := db.SetTag(ctx, meta.TagSet{Repo: a, Tag: image.Tags[0], Cause: meta.ByRollback})
 			return err
 		}},
+		{"SetTag out of the trash", func(ctx context.Context, db *DB) error {
+			_, err := db.SetTag(ctx, meta.TagSet{Repo: a, Tag: image.Tags[0], To: imageOf(t, a, "v8", "x", "v8").Digest, Cause: meta.BySet})
+			return err
+		}},
 		{"TrimHistory", func(ctx context.Context, db *DB) error { _, err := db.TrimHistory(ctx, 0, 10); return err }},
 		{"ExpireUploads", func(ctx context.Context, db *DB) error { _, err := db.ExpireUploads(ctx, 0, 10); return err }},
 		{"CollectBlobs", func(ctx context.Context, db *DB) error { _, _, err := db.CollectBlobs(ctx, 0, 10); return err }},
