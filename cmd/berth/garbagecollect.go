@@ -94,20 +94,28 @@ func (g *garbageCollect) sum(c collected) error {
 		fmt.Fprintf(g.out, "%s that nobody went on with: %s\n", counted(s.Uploads.Count, "upload"), verb)
 	}
 	if s.Later.Count > 0 {
-		fmt.Fprintf(g.out, "%s of these manifests, %s: deleted after gc.grace (%s), while the registry runs\n", counted(s.Later.Count, "blob"), humanSize(s.Later.Bytes), short(c.Grace))
+		fmt.Fprintf(g.out, "%s of these manifests, %s: %s, while the registry runs\n", counted(s.Later.Count, "blob"), humanSize(s.Later.Bytes), c.later())
 	}
 	c.rest(g.out)
 	return nil
 }
 
+// later says when what only deleted manifests need goes.
+func (c collected) later() string {
+	if c.Keep == 0 {
+		return fmt.Sprintf("deleted after gc.grace (%s)", short(c.Grace))
+	}
+	return fmt.Sprintf("can be restored for trash.keep (%s), and deleted after that", short(c.Keep))
+}
+
 // rest says what still takes up space, and how to be rid of it.
 func (c collected) rest(out io.Writer) {
 	if w := c.Sum.Waiting; w.Count > 0 {
-		fmt.Fprintf(out, "%s of %s wait for up to gc.delay (%s), since somebody may be reading them; berth gc --grace 0s deletes them at once\n",
+		fmt.Fprintf(out, "waiting for gc.delay (%[3]s), since somebody may be reading them: %[1]s, %[2]s; berth gc --grace 0s deletes them at once\n",
 			counted(w.Count, "file"), humanSize(w.Bytes), short(c.Delay))
 	}
 	if c.Trash != nil && c.Trash.Count > 0 {
-		fmt.Fprintf(out, "%s in the trash, which keep %s that nothing else needs for trash.keep (%s): berth trash ls lists them, berth trash empty deletes them for good\n",
+		fmt.Fprintf(out, "in the trash: %s, %s that nothing else needs, kept for trash.keep (%s); berth trash ls lists them, berth trash empty deletes them for good\n",
 			counted(c.Trash.Count, "deletion"), humanSize(c.Trash.Bytes), short(c.Keep))
 	}
 }

@@ -117,8 +117,7 @@ func (g *gcCommand) sum(c collected) {
 		}
 	}
 	if s.Later.Count > 0 {
-		fmt.Fprintf(g.out, "%s of these manifests, %s: can be restored for trash.keep (%s), and go after that\n",
-			counted(s.Later.Count, "blob"), humanSize(s.Later.Bytes), short(c.Keep))
+		fmt.Fprintf(g.out, "%s of these manifests, %s: %s\n", counted(s.Later.Count, "blob"), humanSize(s.Later.Bytes), c.later())
 	}
 	if s.Manifests.Count+s.Blobs.Count+s.Uploads.Count == 0 {
 		fmt.Fprintf(g.out, "nothing has been needless for %s\n", short(c.Grace))

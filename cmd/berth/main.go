@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // for windows of the day, in an image that has no time zones
 
 	"github.com/spf13/cobra"
 )
