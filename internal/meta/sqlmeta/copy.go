@@ -26,7 +26,7 @@ type Copy struct {
 // OpenCopy opens the existing database file path. It may have been written by an
 // older program; one that a newer program has written is refused.
 func OpenCopy(ctx context.Context, path string) (*Copy, error) {
-	return openCopy(ctx, path, live, append(commonPragmas(), "journal_mode(memory)", "synchronous(off)", "cache_size(-"+strconv.Itoa(readerCache)+")"))
+	return openCopy(ctx, path, live, append(commonPragmas(), "journal_mode(off)", "synchronous(off)", "cache_size(-"+strconv.Itoa(readerCache)+")"))
 }
 
 // ViewCopy is OpenCopy for looking at the records alone.
