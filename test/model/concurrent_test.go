@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"berth/internal/blob/fsblob"
+	"berth/internal/event"
 	"berth/internal/gc"
 	"berth/internal/meta"
 	"berth/internal/meta/sqlmeta"
@@ -49,7 +50,7 @@ func newCrowd(t *testing.T) *crowd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := sqlmeta.Open(t.Context(), sqlmeta.Options{Path: filepath.Join(dir, "berth.db")})
+	db, err := sqlmeta.Open(t.Context(), sqlmeta.Options{Path: filepath.Join(dir, "berth.db"), Trash: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,8 +63,9 @@ func newCrowd(t *testing.T) *crowd {
 	}
 }
 
-// TestConcurrent lets clients and the collector loose on a few repositories, and
-// looks at what there is whenever they rest. BERTH_SOAK=1 makes it longer.
+// TestConcurrent lets clients and the collector loose on a few repositories, which
+// are deleted and brought back meanwhile, while the trash runs over, and looks at
+// what there is whenever they rest. BERTH_SOAK=1 makes it longer.
 func TestConcurrent(t *testing.T) {
 	rounds := 6
 	if os.Getenv("BERTH_SOAK") != "" {
@@ -94,6 +96,7 @@ func (c *crowd) round(seed uint64, d time.Duration) {
 	}
 	wg.Go(func() {
 		for ctx.Err() == nil && !c.t.Failed() {
+			c.expire(100)
 			if _, err := c.gc.Collect(c.t.Context()); err != nil {
 				c.t.Errorf("collect: %v", err)
 			}
@@ -125,7 +128,7 @@ func (c *client) allow(what string, err error) bool {
 func (c *client) act() {
 	ctx, repo, d := c.t.Context(), one(c, c.pool.repos), one(c, c.pool.digests)
 	m := one(c, c.pool.manifests)
-	switch c.rnd.IntN(14) {
+	switch c.rnd.IntN(19) {
 	case 0, 1, 2:
 		c.push(repo, d)
 	case 3, 4, 5, 6:
@@ -145,6 +148,70 @@ func (c *client) act() {
 		c.list(repo, m.digest)
 	case 13:
 		c.share()
+	case 14:
+		if _, err := c.db.DeleteRepo(ctx, repo, event.Actor{}); err != nil && !errors.Is(err, meta.ErrNotFound) {
+			c.t.Errorf("delete repository: %v", err)
+		}
+	case 15, 16:
+		c.restore(repo)
+	case 17:
+		c.drop()
+	case 18:
+		c.rollBack(repo, one(c, c.pool.tags))
+	}
+}
+
+// restore brings something back, which may be going for good at this moment: then
+// it is not there, and not half of it.
+func (c *client) restore(repo oci.Repo) {
+	list, err := c.db.TrashEntries(c.t.Context(), repo, 0, 3)
+	if err != nil {
+		c.t.Errorf("list the trash: %v", err)
+	}
+	if len(list) == 0 {
+		return
+	}
+	p := meta.Restore{ID: one(c, list).ID, Force: c.rnd.IntN(2) == 0}
+	if c.rnd.IntN(3) == 0 {
+		p.As = one(c, c.pool.repos)
+	}
+	for more := true; more; {
+		done, err := c.db.Restore(c.t.Context(), p)
+		if _, lacks := errors.AsType[*meta.MissingError](err); err != nil && !lacks && !errors.Is(err, meta.ErrNotFound) {
+			c.t.Errorf("restore: %v", err)
+		}
+		more = err == nil && done.More
+	}
+}
+
+// drop gives something in the trash up, whoever is bringing it back.
+func (c *client) drop() {
+	list, err := c.db.TrashEntries(c.t.Context(), oci.Repo{}, 0, 5)
+	if err == nil && len(list) > 0 {
+		err = c.db.DropTrash(c.t.Context(), one(c, list).ID)
+	}
+	if err != nil {
+		c.t.Errorf("drop from the trash: %v", err)
+	}
+}
+
+func (c *client) rollBack(repo oci.Repo, tag oci.Tag) {
+	_, err := c.db.SetTag(c.t.Context(), meta.TagSet{Repo: repo, Tag: tag, Cause: meta.ByRollback})
+	if _, unknown := errors.AsType[*meta.NoPastError](err); err != nil && !unknown && !errors.Is(err, meta.ErrNotFound) {
+		c.t.Errorf("roll back: %v", err)
+	}
+}
+
+// expire takes apart what can't be had back any more, at most so many steps.
+func (c *crowd) expire(steps int) {
+	for range steps {
+		n, err := c.db.ExpireTrash(c.t.Context(), 3)
+		if err != nil {
+			c.t.Errorf("expire the trash: %v", err)
+		}
+		if n == 0 || err != nil {
+			return
+		}
 	}
 }
 
