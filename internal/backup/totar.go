@@ -16,9 +16,8 @@ import (
 // An archive is a backup in the form of a tar archive that is being written. When
 // it is unpacked it is a backup in the form of a folder.
 type archive struct {
-	w    *tar.Writer
-	time time.Time
-	res  *Result
+	w   *tar.Writer
+	res *Result
 }
 
 // Archive writes a backup as a tar archive to w. What went to w is a backup only

@@ -156,7 +156,7 @@ func filled(t *testing.T, dir string, n int, env ...string) (*realtest.Registry,
 
 // killed runs berth and lets happen be called after some of the time that it
 // takes, if it has not ended by then. It returns how it ended.
-func killed(t *testing.T, after time.Duration, happen func(*exec.Cmd), args ...string) (ended error, output string) {
+func killed(t *testing.T, after time.Duration, happen func(*exec.Cmd), args ...string) (output string, ended error) {
 	t.Helper()
 	cmd := exec.Command(realtest.Berth(t), args...)
 	cmd.Dir = t.TempDir()
@@ -169,11 +169,12 @@ func killed(t *testing.T, after time.Duration, happen func(*exec.Cmd), args ...s
 	go func() { done <- cmd.Wait() }()
 	select {
 	case err := <-done:
-		return err, out.String()
+		return out.String(), err
 	case <-time.After(after):
 		happen(cmd)
 	}
-	return <-done, out.String()
+	err := <-done
+	return out.String(), err
 }
 
 func killIt(cmd *exec.Cmd) { _ = cmd.Process.Kill() }
@@ -196,7 +197,7 @@ func TestBackupKilled(t *testing.T) {
 			}
 		}
 		server := i%3 == 2
-		err, out := killed(t, time.Duration(rng.Int64N(int64(2*takes))), func(cmd *exec.Cmd) {
+		out, err := killed(t, time.Duration(rng.Int64N(int64(2*takes))), func(cmd *exec.Cmd) {
 			if server {
 				reg.Kill()
 				return
@@ -250,7 +251,7 @@ func TestRestoreKilled(t *testing.T) {
 		var err error
 		for n := 0; ; n++ {
 			var out string
-			err, out = killed(t, time.Duration(rng.Int64N(int64(takes)*3/4)), killIt, "restore", from, "--data", to)
+			out, err = killed(t, time.Duration(rng.Int64N(int64(takes)*3/4)), killIt, "restore", from, "--data", to)
 			if err == nil || n >= 5 {
 				if err != nil {
 					out = mustBerth(t, "restore", from, "--data", to)
