@@ -41,7 +41,8 @@ func (w *world) setTag() {
 	case to == "":
 		w.outcome(err, []oci.Code{noPast})
 	case !there:
-		w.outcome(err, []oci.Code{notFound})
+		// A manifest that is in the trash comes back with its tag, if it can be whole.
+		w.outcome(err, []oci.Code{success, notFound, missing}, func(s *state) { w.takenOut(s, k, to) })
 	case was != "" && to != was && w.immutable(k.repo, tag):
 		w.outcome(err, []oci.Code{oci.Denied})
 	default:
@@ -49,6 +50,27 @@ func (w *world) setTag() {
 		if err == nil && m.To != mustDigest(to) {
 			w.fatalf("it says that the tag points to %s, want %s", m.To, to)
 		}
+	}
+}
+
+// takenOut makes of s what there really is, if a manifest of the trash came back
+// for tag k, and nothing that was there has gone.
+func (w *world) takenOut(s *state, k at, to string) {
+	real := w.peek()
+	known := false
+	for _, e := range s.trash {
+		_, has := e.manifests[to]
+		known = known || has && e.repo == k.repo && !e.dropped
+	}
+	for m := range s.manifests {
+		_, ok := real.manifests[m]
+		known = known && ok
+	}
+	for m := range s.members {
+		known = known && real.has(m)
+	}
+	if known && real.tags[k] == to {
+		*s = real
 	}
 }
 

@@ -580,7 +580,7 @@ func (w *world) collect() {
 func (s *state) collect(p *pool, now, grace time.Duration) {
 	for k, m := range s.members {
 		switch {
-		case !m.candidate || m.touched > now-grace:
+		case !m.candidate || grace > 0 && m.touched > now-grace:
 		case len(s.holders(p, k.repo, k.name)) > 0:
 			s.members[k] = member{m.touched, false}
 		default:

@@ -58,7 +58,7 @@ func (e entry) collected(p *pool, now, grace time.Duration) entry {
 	e.members, e.lost = maps.Clone(e.members), maps.Clone(e.lost)
 	for d, m := range e.members {
 		switch {
-		case !m.candidate || m.touched > now-grace:
+		case !m.candidate || grace > 0 && m.touched > now-grace:
 		case e.holds(p, d):
 			e.members[d] = member{m.touched, false}
 		default:
@@ -511,7 +511,7 @@ func (w *world) expired(s *state, over func(entry) bool) {
 			s.trash[id] = now
 		}
 		for d := range e.had() {
-			if _, wasLost := s.lost[at{e.repo, d}]; e.kind == meta.TrashRepo && !now.has(d) && !wasLost {
+			if _, wasLost := s.lost[at{e.repo, d}]; e.kind == meta.TrashRepo && !wasLost && (!now.has(d) || real.lost[at{e.repo, d}] == e.deleted) {
 				s.lost[at{e.repo, d}] = e.deleted
 			}
 		}
