@@ -80,6 +80,7 @@ func wantRestored(t *testing.T, from string, l *ledger) {
 	if bad := badFiles(t, dir); len(bad) > 0 {
 		t.Errorf("files that are not what their names say: %v", bad)
 	}
+	mustBerth(t, "fsck", "--read-data", "--data", dir)
 	reg := realtest.Start(t, realtest.Options{Dir: dir, Env: quiet()})
 	in := &inspection{c: newClient(t, reg.URL), l: l, uploads: uploadsMayGo, partial: true}
 	f := in.run(t.Context(), everything)
