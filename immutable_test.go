@@ -168,7 +168,7 @@ func TestTagHistoryAction(t *testing.T) {
 		}
 	}
 	want := []string{
-		fmt.Sprintf(`rollback %s>%s by "" "operator" from "", was gone`, secondDigest, firstDigest),
+		fmt.Sprintf(`rollback %s>%s by "" "operator" from "", was trash`, secondDigest, firstDigest),
 		fmt.Sprintf(`push %s>%s by "alice" "" from "192.0.2.9", was there`, firstDigest, secondDigest),
 		fmt.Sprintf(`push >%s by "alice" "" from "192.0.2.9", was `, firstDigest),
 	}
