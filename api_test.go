@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -22,6 +23,7 @@ import (
 func apiRules(c *config.Config) {
 	matrixRules(c)
 	c.Access = append(c.Access, config.Rule{Users: []string{"overseer"}, Allow: allow(config.AllowAdmin)})
+	c.Retention.Rules = []config.RetentionRule{{Tags: []string{"old-*"}, KeepNewest: 1, KeepPulledWithin: 24 * time.Hour}}
 }
 
 func apiClients() []client { return append(matrixClients(), client{name: "overseer"}) }
@@ -69,7 +71,8 @@ func apiNeeds() map[string]string {
 		"getRepository": "pull", "listTags": "pull", "deleteRepository": "delete",
 		"listTrash": "enter", "getTrash": "enter sees", "restoreTrash": "enter sees push delete", "dropTrash": "enter sees delete",
 		"listHistory": "pull", "rollback": "pull push delete",
-		"getCollector": "inspect", "collect": "admin", "getChecks": "inspect",
+		"getCollector": "inspect", "collect": "admin", "getChecks": "inspect", "check": "admin",
+		"getRetention": "inspect", "retain": "admin", "simulateRetention": "pull",
 		"getUsage": "inspect", "measureUsage": "inspect", "listUsage": "inspect",
 	}
 }
@@ -341,6 +344,11 @@ func TestAPIRequests(t *testing.T) {
 		"GET /api/v1/repositories?after=%zz":                   "400 UNSUPPORTED",
 		"GET /api/v1/repositories?after=" + "%00" + "&limit=1": "200",
 		"TRACE /api/v1/":                                       "405 UNSUPPORTED",
+		"GET /api/v1/retention/team/none":                      "404 NAME_UNKNOWN",
+		"GET /api/v1/retention/team/app?only=all":              "400 UNSUPPORTED",
+		"GET /api/v1/retention/team/app?limit=0":               "400 UNSUPPORTED",
+		"GET /api/v1/retention/team/app?rules=x":               "400 UNSUPPORTED",
+		"GET /api/v1/retention/team/app":                       "200",
 		"GET /api/v2/":                                         "404",
 	} {
 		method, path, _ := strings.Cut(request, " ")

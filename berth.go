@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"berth/config"
+	"berth/internal/api"
 	"berth/internal/auth"
 	"berth/internal/blob/fsblob"
 	"berth/internal/event"
@@ -49,7 +50,9 @@ type Server struct {
 	scrubber  *fsck.Scrubber
 	measuring *measuring
 
-	collectAsked chan struct{} // somebody wants a collection
+	collections *errand[struct{}] // what the API can have done
+	retentions  *errand[api.RetentionRun]
+	fscks       *errand[api.CheckRun]
 
 	retention *retention.Runner
 	snapshots sqlmeta.Snapshots
@@ -123,7 +126,8 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		Every: cfg.GC.Every, Window: gcWindow(cfg.GC.Window), Now: s.now,
 	}
 	s.openScrub()
-	s.measuring, s.collectAsked = s.newMeasuring(), make(chan struct{}, 1)
+	s.measuring = s.newMeasuring()
+	s.collections, s.retentions, s.fscks = newErrand[struct{}](), newErrand[api.RetentionRun](), newErrand[api.CheckRun]()
 	s.proxies = listen.NewProxies(listen.ProxyOptions{Trusted: cfg.HTTP.TrustedProxies, Setting: "http.trusted_proxies", Log: s.log})
 	if err := s.openTree(ctx); err != nil {
 		return nil, err

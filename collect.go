@@ -59,19 +59,6 @@ func (s *Server) collect(ctx context.Context, parameters url.Values, tell func(a
 	return tell(collectLine{Sum: &sum, Trash: &trash, Keep: s.cfg.Trash.Keep, Grace: grace, Delay: min(s.cfg.GC.Delay, grace)})
 }
 
-// collectWhenAsked collects whenever the API wants it, until ctx ends.
-func (s *Server) collectWhenAsked(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.collectAsked:
-			_, err := s.collector.Collect(ctx)
-			s.warn(ctx, "collect garbage, as was asked for", err)
-		}
-	}
-}
-
 // trashed sums up what lies in the trash.
 func (s *Server) trashed(ctx context.Context) (sum gc.Sum, err error) {
 	const page = 100

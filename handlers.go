@@ -9,8 +9,6 @@ import (
 	"berth/internal/auth"
 	"berth/internal/distapi"
 	"berth/internal/event"
-	"berth/internal/fsck"
-	"berth/internal/gc"
 	"berth/internal/listen"
 	"berth/internal/ops"
 	"berth/internal/registry"
@@ -97,7 +95,8 @@ func (s *Server) peer(r *http.Request) distapi.Peer {
 func (s *Server) newAPI(open func(auth.Principal, event.Actor) registry.Service, core func(event.Actor) api.Core) (*api.Handler, error) {
 	return api.New(api.Options{
 		Version: s.version, ReadOnly: s.cfg.ReadOnly,
-		Open: open, Core: core, History: s.meta, Usage: s.measuring, Background: background{s}, Now: s.now,
+		Open: open, Core: core, History: s.meta, Usage: s.measuring,
+		Retention: retaining{s}, Background: background{s}, Now: s.now,
 		Begin: func(r *http.Request, operation string) { ops.SetRoute(r.Context(), "api_"+operation) },
 	})
 }
@@ -126,21 +125,4 @@ func sameSite(headers map[string][]string) map[string][]string {
 		return strings.HasPrefix(strings.ToLower(key), "access-control-")
 	})
 	return headers
-}
-
-// background is what goes on beside requests, as the API tells of it.
-type background struct{ *Server }
-
-// Collector implements api.Background.
-func (b background) Collector() gc.Status { return b.collector.Status() }
-
-// Scrubbed implements api.Background.
-func (b background) Scrubbed() fsck.Stats { return b.scrubber.Stats() }
-
-// Collect implements api.Background.
-func (b background) Collect() {
-	select {
-	case b.collectAsked <- struct{}{}:
-	default: // one is to come anyway
-	}
 }

@@ -148,7 +148,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error {
 		s.adopt(ctx) // before anything is collected, or written into registry:2's tree
 		group.Go(func() error { return s.collector.Run(ctx) })
-		group.Go(func() error { return s.collectWhenAsked(ctx) })
+		group.Go(func() error { return s.runErrands(ctx) })
 		group.Go(func() error { return s.scrubber.Run(ctx) })
 		if s.shadow != nil && s.adopter.Done() {
 			group.Go(func() error { return s.shadow.Run(ctx) })

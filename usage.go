@@ -19,7 +19,7 @@ import (
 
 // meter returns what finds out what takes the space.
 func (s *Server) meter() *usage.Meter {
-	return &usage.Meter{Records: s.meta, Objects: s.blobs, Disk: s.disk, Now: s.now}
+	return &usage.Meter{Records: s.meta, Objects: s.blobs, Disk: s.disk, Retention: s.wouldRetain, Now: s.now}
 }
 
 // disk tells of the space under the data directory and the database. What can't be
@@ -145,7 +145,8 @@ func (s *Server) keepMeasuring(ctx context.Context) error {
 // the whole.
 type dfLine struct {
 	Repository *usage.Repository `json:"repository,omitempty"`
-	Layers     []usage.Layer     `json:"layers,omitempty"` // of the repository that was asked for
+	Layers     []usage.Layer     `json:"layers,omitempty"`    // of the repository that was asked for
+	Retention  *usage.Retained   `json:"retention,omitempty"` // of that repository
 	Registry   *usage.Report     `json:"registry,omitempty"`
 }
 
@@ -170,6 +171,9 @@ func (s *Server) df(ctx context.Context, parameters url.Values, tell func(any) e
 			return unknownRepo(repo, err)
 		}
 		if line.Layers, err = m.Layers(ctx, repo, layers); err != nil {
+			return err
+		}
+		if line.Retention, err = m.Retention(ctx, repo); err != nil {
 			return err
 		}
 		return tell(line)

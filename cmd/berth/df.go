@@ -65,6 +65,7 @@ type df struct {
 type dfLine struct {
 	Repository *usage.Repository `json:"repository,omitempty"`
 	Layers     []usage.Layer     `json:"layers,omitempty"`
+	Retention  *usage.Retained   `json:"retention,omitempty"`
 	Registry   *usage.Report     `json:"registry,omitempty"`
 }
 
@@ -137,6 +138,10 @@ func (d *df) print(repos []dfLine, last dfLine) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if len(repos) == 1 && repos[0].Retention != nil {
+		r := repos[0].Retention
+		fmt.Fprintf(d.out, "\nretention would free %s: %s\n", humanSize(r.Bytes), goesByRules(r))
+	}
 	if r := last.Registry; r != nil {
 		layers = r.Layers
 		if err := d.printRegistry(*r); err != nil {
@@ -162,11 +167,19 @@ func (d *df) printRegistry(r usage.Report) error {
 	line("", r.Trash.Bytes, "%s that only the trash has, after trash.keep", counted(int(r.Trash.Count), "blob"))
 	line("", r.Deleting.Bytes, "%s, after gc.delay", counted(int(r.Deleting.Count), "deleted object"))
 	line("", r.Idle.Bytes, "%s that nobody goes on with, after uploads.expire", counted(int(r.Idle.Count), "upload"))
+	if r.Retention != nil {
+		line("retention", r.Retention.Bytes, "more would come free: %s", goesByRules(r.Retention))
+	}
 	if r.Quarantine.Count > 0 {
 		line("quarantine", r.Quarantine.Bytes, "%s that a check found damaged", counted(int(r.Quarantine.Count), "file"))
 	}
 	line("free", r.Disk.Free, "of %s; below %s pushes are refused (storage.reserve)", humanSize(r.Disk.Total), humanSize(r.Disk.Reserve))
 	return w.Flush()
+}
+
+// goesByRules says what retention would let go of.
+func goesByRules(r *usage.Retained) string {
+	return fmt.Sprintf("%s and %s that the rules let go of, after trash.keep", counted(r.Tags, "tag"), counted(r.Manifests, "manifest"))
 }
 
 func (d *df) printLayers(layers []usage.Layer) error {

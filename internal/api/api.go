@@ -61,6 +61,7 @@ type Options struct {
 		TagHistory(ctx context.Context, repo oci.Repo, tag oci.Tag, before int64, limit int) ([]meta.TagMove, error)
 	}
 	Usage      Usage
+	Retention  Retention
 	Background Background
 
 	Now func() time.Time

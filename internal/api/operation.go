@@ -56,7 +56,7 @@ func (op *operation) parameterNames() string {
 
 // operations returns the table of all operations.
 func operations() []operation {
-	return slices.Concat(rootOperations(), repositoryOperations(), trashOperations(), historyOperations(), usageOperations(), backgroundOperations())
+	return slices.Concat(rootOperations(), repositoryOperations(), trashOperations(), historyOperations(), usageOperations(), retentionOperations(), backgroundOperations())
 }
 
 // pages are the parameters of a list in pages of at most most.

@@ -52,14 +52,14 @@ type Finding struct {
 	Digest     string   `json:"digest,omitempty"`
 	Tag        string   `json:"tag,omitempty"`
 	Key        blob.Key `json:"key,omitempty"`
-	Size       int64    `json:"size,omitempty"` // bytes of what it is about
-	Age        string   `json:"age,omitempty"`  // of a file that nobody knows
+	Size       int64    `json:"size,omitempty" doc:"bytes of what it is about"`
+	Age        string   `json:"age,omitempty" doc:"of a file that nobody knows"`
 	Detail     string   `json:"detail,omitempty"`
-	Holders    []string `json:"holders,omitempty"` // some of the repositories that have it
+	Holders    []string `json:"holders,omitempty" doc:"some of the repositories that have it"`
 	Means      string   `json:"means"`
-	Do         string   `json:"do,omitempty"`    // what a person can do about it
-	Done       string   `json:"done,omitempty"`  // what a repair did about it
-	Cured      bool     `json:"cured,omitempty"` // and nothing is wrong any more
+	Do         string   `json:"do,omitempty" doc:"what a person can do about it"`
+	Done       string   `json:"done,omitempty" doc:"what a repair did about it"`
+	Cured      bool     `json:"cured,omitempty" doc:"whether nothing is wrong any more"`
 }
 
 // An account is what a kind means and what to do about it.

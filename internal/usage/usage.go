@@ -35,6 +35,10 @@ type Meter struct {
 	// Disk returns the space of the disks. It may leave out what it cannot find out.
 	Disk func(context.Context) Disk
 
+	// Retention returns what rules would let go of in repo, or in all repositories
+	// if that is zero; nil if there are no rules.
+	Retention func(ctx context.Context, repo oci.Repo) (*Retained, error)
+
 	Now func() time.Time
 }
 
@@ -91,6 +95,7 @@ type Report struct {
 	Quarantine   Amount    `json:"quarantine" doc:"what a check has found damaged and put aside; nobody but its operator deletes it"`
 	Uploads      Amount    `json:"uploads" doc:"uploads that have begun and not ended"`
 	Idle         Amount    `json:"idle" doc:"of the uploads, those that nobody has gone on with for an hour; they go when uploads.expire is over"`
+	Retention    *Retained `json:"retention,omitempty" doc:"what the rules in force would let go of; missing without rules"`
 	Disk         Disk      `json:"disk"`
 	Layers       []Layer   `json:"layers" doc:"the largest blobs"`
 }
@@ -99,6 +104,13 @@ type Report struct {
 // anything more.
 func (r Report) Reclaimable() int64 {
 	return r.Waiting.Bytes + r.Trash.Bytes + r.Deleting.Bytes + r.Idle.Bytes
+}
+
+// A Retained is what retention would let go of.
+type Retained struct {
+	Tags      int   `json:"tags"`
+	Manifests int   `json:"manifests"`
+	Bytes     int64 `json:"bytes" doc:"that come free once all that has left the trash"`
 }
 
 // A Disk tells of the file systems under the data directory and the database.
@@ -197,7 +209,7 @@ func (m *Meter) eachUpload(ctx context.Context, do func(meta.UploadUsage)) error
 // Registry reports on the whole registry, with its largest layers.
 func (m *Meter) Registry(ctx context.Context, layers int) (Report, error) {
 	r := Report{Measured: m.Now().UTC().Truncate(time.Second), Layers: []Layer{}}
-	for _, measure := range []func(context.Context, *Report, int) error{m.names, m.blobs, m.uploads, m.garbage, m.quarantine} {
+	for _, measure := range []func(context.Context, *Report, int) error{m.names, m.blobs, m.uploads, m.garbage, m.quarantine, m.retention} {
 		if err := measure(ctx, &r, layers); err != nil {
 			return Report{}, err
 		}
@@ -284,6 +296,11 @@ func (m *Meter) quarantine(ctx context.Context, r *Report, _ int) error {
 		r.Quarantine.add(o.Size)
 	}
 	return nil
+}
+
+func (m *Meter) retention(ctx context.Context, r *Report, _ int) (err error) {
+	r.Retention, err = m.Retention(ctx, oci.Repo{})
+	return err
 }
 
 // Layers returns the largest blobs of a repository.
