@@ -199,7 +199,7 @@ func TestTypesHaveOneName(t *testing.T) {
 // FuzzMatch holds that no path is found in two patterns at the same time with the
 // same method, and that finding one never fails in any other way.
 func FuzzMatch(f *testing.F) {
-	for _, s := range []string{"", "/", "/repositories", "/repositories/a/b", "/usage/repositories", "/tags/a%2Fb", "/trash/1/restore", "/trash/1/", "//"} {
+	for _, s := range []string{"", "/", "/repositories", "/repositories/a/b", "/usage/repositories", "/retention/a/b", "/tags/a%2Fb", "/trash/1/restore", "/trash/1/", "//"} {
 		f.Add(s)
 	}
 	table := operations()
