@@ -1,6 +1,7 @@
 package berth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -240,6 +241,9 @@ func (s *Server) deleteRepo(ctx context.Context, parameters url.Values, tell fun
 	}
 	if err := s.awaitAdopted(ctx, func(any) error { return nil }); err != nil {
 		return errors.Join(errors.New("what registry:2 has could not be taken over"), err)
+	}
+	if has, err := s.meta.HasRepo(ctx, repo); err != nil || !has {
+		return cmp.Or(err, fmt.Errorf("there is no repository %s", repo))
 	}
 	var l deletedLine
 	if l.Manifests, l.Tags, err = s.meta.CountRepo(ctx, repo); err != nil {

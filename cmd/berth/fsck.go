@@ -206,7 +206,7 @@ func (f *fsckCommand) summary(s fsck.Summary) error {
 		counted(int(s.Objects), "file"), counted(int(s.Uploads), "upload"))
 	if s.Read > 0 {
 		fmt.Fprintf(f.out, "read %s of %s\n", humanSize(s.ReadBytes), counted(int(s.Read), "blob"))
-	} else {
+	} else if s.Blobs > 0 {
 		fmt.Fprintln(f.out, "compared the sizes of blobs, not their bytes: --read-data does that")
 	}
 	if s.Infos > 0 {

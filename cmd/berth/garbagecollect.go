@@ -110,7 +110,9 @@ func (c collected) later() string {
 
 // rest says what still takes up space, and how to be rid of it.
 func (c collected) rest(out io.Writer) {
-	if w := c.Sum.Waiting; w.Count > 0 {
+	if w := c.Sum.Waiting; w.Count > 0 && c.Delay == 0 {
+		fmt.Fprintf(out, "to be deleted, since nothing names them any more: %s, %s\n", counted(w.Count, "file"), humanSize(w.Bytes))
+	} else if w.Count > 0 {
 		fmt.Fprintf(out, "waiting for gc.delay (%[3]s), since somebody may be reading them: %[1]s, %[2]s; berth gc --grace 0s deletes them at once\n",
 			counted(w.Count, "file"), humanSize(w.Bytes), short(c.Delay))
 	}

@@ -249,6 +249,9 @@ func newTrashEmptyCommand() *cobra.Command {
 				if err := c.act(ctx, "trash-empty?dry_run=1&"+parameters.Encode(), scan); err != nil {
 					return err
 				}
+				if sum.Entries == 0 {
+					return nothingGivenUp(cmd)
+				}
 				if err := confirm(cmd, fmt.Sprintf("This gives up %s for good.", count(sum.Entries, "deletion"))); err != nil {
 					return err
 				}
@@ -256,9 +259,18 @@ func newTrashEmptyCommand() *cobra.Command {
 			if err := c.act(ctx, "trash-empty?"+parameters.Encode(), scan); err != nil {
 				return err
 			}
+			if sum.Entries == 0 {
+				return nothingGivenUp(cmd)
+			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "given up: %s; the next collections free %s or more\n", count(sum.Entries, "deletion"), humanSize(sum.Bytes))
 			return err
 		})
 	}
 	return cmd
+}
+
+// nothingGivenUp says that the trash has nothing of what was named.
+func nothingGivenUp(cmd *cobra.Command) error {
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), "nothing of that is in the trash")
+	return err
 }

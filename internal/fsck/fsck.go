@@ -132,7 +132,7 @@ func (r *run) limit(ctx context.Context) error {
 	for _, repo := range r.o.Repos {
 		id, err := r.Records.AuditRepoID(ctx, repo)
 		if err != nil {
-			return unknownRepo(repo, err)
+			return unknownRepo{repo, err}
 		}
 		r.only[id] = true
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"berth/internal/blob"
+	"berth/internal/meta"
 	"berth/internal/oci"
 )
 
@@ -63,7 +64,19 @@ func verifyTwice(ctx context.Context, s blob.Inspector, key blob.Key, d oci.Dige
 // isMissing reports whether err says that there is no such object.
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// unknownRepo words that a repository that was named is not there.
-func unknownRepo(repo oci.Repo, err error) error {
-	return fmt.Errorf("there is no repository %s: %w", repo, err)
+// An unknownRepo is why a repository that was named could not be found.
+type unknownRepo struct {
+	repo oci.Repo
+	err  error
 }
+
+// Error leaves out that nothing was found, which the words say already.
+func (u unknownRepo) Error() string {
+	if errors.Is(u.err, meta.ErrNotFound) {
+		return fmt.Sprintf("there is no repository %s: `berth ls` lists those there are", u.repo)
+	}
+	return fmt.Sprintf("repository %s: %v", u.repo, u.err)
+}
+
+// Unwrap lets callers see what it was.
+func (u unknownRepo) Unwrap() error { return u.err }
