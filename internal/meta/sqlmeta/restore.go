@@ -46,6 +46,7 @@ type restoring struct {
 	done    meta.Restored
 	missing []oci.Digest
 	others  []int64 // entries from which something was taken
+	open    []int64 // the manifests whose parts are being brought back
 }
 
 func (t *tx) restoring(ctx context.Context, p meta.Restore) (*restoring, error) {
@@ -189,12 +190,14 @@ func (r *restoring) bring(ctx context.Context, m hiddenManifest) (int64, error) 
 		parts = append(parts, n)
 		return err
 	})
+	r.open = append(r.open, m.id)
 	for i := 0; err == nil && i < len(parts); i++ {
 		err = r.bringPart(ctx, m.repo, parts[i])
 	}
 	if err != nil {
 		return 0, err
 	}
+	r.open = r.open[:len(r.open)-1]
 	tags, err := r.t.unhide(ctx, m.repo, m.id, 0) // only those of a repository have any
 	if err != nil {
 		return 0, err
@@ -220,9 +223,8 @@ func (r *restoring) move(ctx context.Context, m hiddenManifest, parts []need) (i
 			_, err = t.exec(ctx, `DELETE FROM manifests WHERE id = $1`, m.id)
 		}
 	case isNotFound(err):
-		id = m.id
 		r.done.Manifests++
-		if err = t.moveManifest(ctx, m.id, r.to); err == nil {
+		if id, err = r.moveOrCopy(ctx, m); err == nil {
 			err = t.list(ctx, r.to, m.digest)
 		}
 		if err == nil {

@@ -3,6 +3,7 @@ package sqlmeta
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"berth/internal/event"
 	"berth/internal/meta"
@@ -15,6 +16,11 @@ func (r *restoring) comeBack(ctx context.Context) error {
 	t, back := r.t, r.entry.hidden
 	if err := t.inherit(ctx, r.to, back); err != nil {
 		return err
+	}
+	if r.done.Repo != r.entry.Repo {
+		if err := r.leaveTombstones(ctx); err != nil {
+			return err
+		}
 	}
 	_, err := t.exec(ctx, `INSERT INTO losses (repo_id, digest, lost) SELECT CAST($2 AS BIGINT), digest, lost FROM losses WHERE repo_id = $1
 		ON CONFLICT (repo_id, digest) DO NOTHING`, r.to, back)
@@ -54,11 +60,6 @@ func (r *restoring) comeBack(ctx context.Context) error {
 // other way round.
 func (r *restoring) swap(ctx context.Context) error {
 	t := r.t
-	if r.done.Repo != r.entry.Repo {
-		if err := r.leaveTombstones(ctx); err != nil {
-			return err
-		}
-	}
 	if _, err := t.exec(ctx, `UPDATE repos SET name = $2 WHERE id = $1`, r.to, fmt.Sprintf("~%d-", r.entry.ID)); err != nil {
 		return err
 	}
@@ -70,13 +71,14 @@ func (r *restoring) swap(ctx context.Context) error {
 	return err
 }
 
-// leaveTombstones leaves some of all that the entry has, where it is not coming
-// back to.
+// leaveTombstones leaves some of all that the entry has or had lost, where it is
+// not coming back to.
 func (r *restoring) leaveTombstones(ctx context.Context) error {
 	from, err := r.t.ensureRepo(ctx, r.entry.Repo)
 	for _, text := range []string{
 		`SELECT CAST($2 AS BIGINT), digest, CAST($3 AS BIGINT) FROM repo_blobs WHERE repo_id = $1`,
 		`SELECT CAST($2 AS BIGINT), digest, CAST($3 AS BIGINT) FROM manifests WHERE repo_id = $1`,
+		`SELECT CAST($2 AS BIGINT), digest, CAST($3 AS BIGINT) FROM losses WHERE repo_id = $1`,
 	} {
 		if err != nil {
 			return err
@@ -195,4 +197,36 @@ func (r *restoring) mergeBlobs(ctx context.Context) error {
 	}
 	r.done.More = false
 	return r.end(ctx)
+}
+
+// moveOrCopy gives manifest m to the repository and returns its number there. In
+// the trash it stays as well if another one needs it there, which must not be
+// without it when it comes back.
+func (r *restoring) moveOrCopy(ctx context.Context, m hiddenManifest) (int64, error) {
+	t, needed := r.t, false
+	err := t.each(ctx, `SELECT manifest_id FROM manifest_refs WHERE repo_id = $1 AND digest = $2`, args{m.repo, m.digest.String()}, func(scan func(...any) error) error {
+		var by int64
+		err := scan(&by)
+		needed = needed || !slices.Contains(r.open, by)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if !needed {
+		return m.id, t.moveManifest(ctx, m.id, r.to)
+	}
+	var id int64
+	err = t.get(ctx, `INSERT INTO manifests (repo_id, digest, media_type, size, subject, artifact_type, pushed_us, pushed_by, annotations, body)
+		SELECT CAST($2 AS BIGINT), digest, media_type, size, subject, artifact_type, pushed_us, pushed_by, annotations, body FROM manifests WHERE id = $1
+		RETURNING id`, args{m.id, r.to}, &id)
+	if err == nil {
+		_, err = t.exec(ctx, `INSERT INTO manifest_refs (repo_id, digest, manifest_id, dangling)
+			SELECT CAST($2 AS BIGINT), digest, CAST($3 AS BIGINT), dangling FROM manifest_refs WHERE manifest_id = $1`, m.id, r.to, id)
+	}
+	if err == nil {
+		_, err = t.exec(ctx, `INSERT INTO pulls (manifest_id, pulled_us, pushed_us, seen_us)
+			SELECT CAST($2 AS BIGINT), pulled_us, pushed_us, seen_us FROM pulls WHERE manifest_id = $1`, m.id, id)
+	}
+	return id, err
 }
