@@ -5,4 +5,9 @@
 // A story that is only an absence (nothing is lost, nothing stays) would pass with
 // a collector that is asleep. So each test also sees the collector work: see
 // (*registry).rest.
+//
+// Collections that took days, since they looked at everything for a little
+// garbage (https://github.com/goharbor/harbor/issues/22739,
+// https://github.com/goharbor/harbor/issues/19991), are no story here, because a
+// client can't count what is looked at: TestCost of berth/internal/gc does.
 package horror
