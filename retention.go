@@ -61,6 +61,7 @@ type retentionLine struct {
 	Decision *retentionDecision `json:"decision,omitempty"`
 	Done     *retentionDone     `json:"done,omitempty"`
 	Sum      *retentionSum      `json:"sum,omitempty"`
+	Note     string             `json:"note,omitempty"` // why there is nothing to tell
 }
 
 // A retentionDecision is what becomes of a tag or of a manifest.
@@ -107,7 +108,7 @@ func (s *Server) simulateRetention(ctx context.Context, repos retention.Repos, r
 		}
 	}
 	if len(policy.Rules) == 0 {
-		return retentionSum{}, errNoRules()
+		return retentionSum{}, errNoRules
 	}
 	sum, err := s.retention.Simulate(ctx, repos, policy, func(d retention.Decision) error {
 		return tell(retentionDecision{
@@ -121,16 +122,14 @@ func (s *Server) simulateRetention(ctx context.Context, repos retention.Repos, r
 // runRetention lets go now of what the rules in force let go of.
 func (s *Server) runRetention(ctx context.Context, repos retention.Repos, tell func(retentionDone) error) error {
 	if len(s.retention.Policy.Rules) == 0 {
-		return errNoRules()
+		return errNoRules
 	}
 	return s.retention.Run(ctx, repos, func(d retention.Done) error {
 		return tell(retentionDone{Repository: d.Repo.String(), Tags: d.Tags, Manifests: d.Manifests, Stayed: d.Stayed})
 	})
 }
 
-func errNoRules() error {
-	return errors.New("there are no rules, so everything stays: write some below retention.rules in the configuration, or try some with berth retention simulate --rules FILE")
-}
+var errNoRules = errors.New("there are no rules, so everything stays: write some below retention.rules in the configuration, or try some with berth retention simulate --rules FILE")
 
 // retentionRepos reads the parameter repository, which is empty for all, and sees
 // to it that what registry:2 has of them is known.
@@ -166,6 +165,9 @@ func (s *Server) simulateNow(ctx context.Context, parameters url.Values, tell fu
 		}
 		return tell(retentionLine{Decision: &d})
 	})
+	if errors.Is(err, errNoRules) {
+		return tell(retentionLine{Note: err.Error()})
+	}
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,7 @@ type retained struct {
 		ManifestsGone int `json:"manifests_gone"`
 		Freed         int64
 	}
+	Note string
 }
 
 func newRetentionSimulateCommand() *cobra.Command {
@@ -165,6 +166,8 @@ func printRetained(out io.Writer, line json.RawMessage, raw bool) error {
 	err := json.Unmarshal(line, &r)
 	switch {
 	case err != nil:
+	case r.Note != "":
+		_, err = fmt.Fprintln(out, r.Note)
 	case r.Decision != nil:
 		what, verb := r.Decision.Repository+":"+r.Decision.Tag, "kept"
 		if r.Decision.Tag == "" {

@@ -115,14 +115,19 @@ func (c *Core) Blob(ctx context.Context, repo oci.Repo, d oci.Digest) (*Blob, er
 }
 
 // touch renews the grace of a blob that is half-way out, before a client is
-// told that it need not upload it.
+// told that it need not upload it. Where there is no space to write that down,
+// pulls go on all the same: no push that relies on it could end well there, and
+// one that does later is told what is missing.
 func (c *Core) touch(ctx context.Context, repo oci.Repo, rec meta.Blob) error {
 	if rec.Left > c.Grace/2 {
 		return nil
 	}
 	err := c.Records.TouchBlob(ctx, repo, rec.Digest)
-	if errors.Is(err, meta.ErrNotFound) {
+	switch {
+	case errors.Is(err, meta.ErrNotFound):
 		return blobUnknown(rec.Digest)
+	case errors.Is(err, meta.ErrNoSpace):
+		return nil
 	}
 	return err
 }

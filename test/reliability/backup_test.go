@@ -91,7 +91,7 @@ func wantRestored(t *testing.T, from string, l *ledger) {
 // delete and garbage goes as fast as it can. Each holds everything that was
 // acknowledged before it began, and nothing broken.
 func TestBackupInStorm(t *testing.T) {
-	env := append(collecting(), "BERTH_TRASH_KEEP=0s")
+	env := collecting()
 	cr := newCrash(t, "", seed(t), uploadsStay, settings{env: env, collect: true, largest: 256 << 10}, new(stats))
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

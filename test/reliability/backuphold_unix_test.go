@@ -55,7 +55,7 @@ func ended(log *realtest.Log) (n int) {
 // collected: the backup holds it all the same, and then it goes. It goes, too, when
 // the command is killed instead.
 func TestBackupHold(t *testing.T) {
-	reg := realtest.Start(t, realtest.Options{Env: append(append(quiet(), collecting()...), "BERTH_TRASH_KEEP=0s")})
+	reg := realtest.Start(t, realtest.Options{Env: append(quiet(), collecting()...)})
 	f := &filler{c: newClient(t, reg.URL), l: newLedger(), acked: map[string]bool{}}
 	for _, killing := range []bool{false, true} {
 		for range 20 { // more than what fits into the pipe

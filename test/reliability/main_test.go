@@ -48,9 +48,10 @@ func quiet() []string {
 	return []string{"BERTH_LOG_ACCESS=false", "BERTH_STORAGE_RESERVE=1MiB"}
 }
 
-// collecting are settings under which garbage goes as fast as it can.
+// collecting are settings under which garbage goes as fast as it can, and what is
+// deleted is garbage.
 func collecting() []string {
-	return []string{"BERTH_GC_EVERY=1s", "BERTH_GC_GRACE=1s", "BERTH_GC_DELAY=0s"}
+	return []string{"BERTH_GC_EVERY=1s", "BERTH_GC_GRACE=1s", "BERTH_GC_DELAY=0s", "BERTH_TRASH_KEEP=0s"}
 }
 
 func plural(n int, what string) string {
