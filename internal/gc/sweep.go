@@ -65,19 +65,19 @@ const (
 
 // A Sum is how much goes.
 type Sum struct {
-	Count int
-	Bytes int64 // of what no repository has after that
+	Count int   `json:"count"`
+	Bytes int64 `json:"bytes"` // of what no repository has after that
 }
 
 // A Swept sums a sweep up.
 type Swept struct {
-	Manifests Sum
-	Blobs     Sum
-	Later     Sum
-	Uploads   Sum   // that nobody went on with
-	Waiting   Sum   // objects that nothing names any more, and that wait to be deleted
-	Objects   int   // deleted from storage by now
-	Freed     int64 // bytes that these took up
+	Manifests Sum   `json:"manifests"`
+	Blobs     Sum   `json:"blobs"`
+	Later     Sum   `json:"later"`
+	Uploads   Sum   `json:"uploads"` // that nobody went on with
+	Waiting   Sum   `json:"waiting"` // objects that nothing names any more, and that wait to be deleted
+	Objects   int   `json:"objects"` // deleted from storage by now
+	Freed     int64 `json:"freed"`   // bytes that these took up
 }
 
 // manyUploads bounds how many idle uploads are named, and manyObjects how many
