@@ -13,14 +13,10 @@ import (
 )
 
 func newAccessCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return withCommands(&cobra.Command{
 		Use:   "access",
 		Short: "Show who may do what, and why",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newAccessExplainCommand(), newAccessListCommand())
-	return cmd
+	}, newAccessExplainCommand(), newAccessListCommand())
 }
 
 func newAccessExplainCommand() *cobra.Command {

@@ -10,14 +10,10 @@ import (
 )
 
 func newConfigCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return withCommands(&cobra.Command{
 		Use:   "config",
 		Short: "Check and show the configuration",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newConfigCheckCommand(), newConfigShowCommand(), newConfigExplainCommand(), newConfigConvertCommand())
-	return cmd
+	}, newConfigCheckCommand(), newConfigShowCommand(), newConfigExplainCommand(), newConfigConvertCommand())
 }
 
 func newConfigCheckCommand() *cobra.Command {

@@ -14,21 +14,12 @@ import (
 )
 
 func newEventsCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return withCommands(&cobra.Command{
 		Use:   "events",
 		Short: "Show what happened, and send it to an endpoint again",
 		Long: "events is about notifications: what the endpoints of notifications.endpoints are told.\n" +
 			"Events are recorded while there is an endpoint, and kept for notifications.keep.",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q for events: it takes list, endpoints or replay", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newEventsListCommand(), newEventsEndpointsCommand(), newEventsReplayCommand())
-	return cmd
+	}, newEventsListCommand(), newEventsEndpointsCommand(), newEventsReplayCommand())
 }
 
 func newEventsListCommand() *cobra.Command {

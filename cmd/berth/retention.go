@@ -12,21 +12,12 @@ import (
 )
 
 func newRetentionCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return withCommands(&cobra.Command{
 		Use:   "retention",
 		Short: "Show and do what retention rules let go of",
 		Long: "retention is about the rules below retention.rules: which tags and manifests they keep,\n" +
 			"which go, and why. What goes is in the trash for trash.keep and can be brought back.",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q for retention: it takes simulate or run", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newRetentionSimulateCommand(), newRetentionRunCommand())
-	return cmd
+	}, newRetentionSimulateCommand(), newRetentionRunCommand())
 }
 
 // A retained is a line that the server tells of retention.

@@ -17,21 +17,12 @@ import (
 )
 
 func newTagCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return withCommands(&cobra.Command{
 		Use:   "tag",
 		Short: "Show what tags pointed to, and point them back",
 		Long: "tag is about what tags point to. Every move is remembered for tags.history: from which\n" +
 			"image to which, when, why and by whom.",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q for tag: it takes history, rollback or set", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newTagHistoryCommand(), newTagRollbackCommand(), newTagSetCommand())
-	return cmd
+	}, newTagHistoryCommand(), newTagRollbackCommand(), newTagSetCommand())
 }
 
 // A tagMove is a line that the server tells of one move of a tag.

@@ -17,21 +17,12 @@ import (
 )
 
 func newTrashCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return withCommands(&cobra.Command{
 		Use:   "trash",
 		Short: "Show what was deleted, and bring it back",
 		Long: "trash is about what was deleted: by clients, by berth rm, by retention or as untagged. It\n" +
 			"is kept for as long as trash.keep says.",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q for trash: it takes ls, restore or empty", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newTrashLsCommand(), newTrashRestoreCommand(), newTrashEmptyCommand())
-	return cmd
+	}, newTrashLsCommand(), newTrashRestoreCommand(), newTrashEmptyCommand())
 }
 
 // A trashEntry is a line that the server tells of one deletion.
