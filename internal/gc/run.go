@@ -14,8 +14,9 @@ const settle = 15 * time.Second
 const glance = time.Minute
 
 // Run looks at once for what a crash left behind, then collects every so often,
-// inside the window, until ctx ends. It returns nil then. What one collection could not finish, because its window was over or
-// somebody asked for another one, the next goes on with.
+// inside the window, until ctx ends. It returns nil then. What one collection
+// could not finish, because its window was over or somebody asked for another
+// one, the next goes on with.
 func (c *Collector) Run(ctx context.Context) error {
 	s := schedule{every: c.Every, window: c.Window}
 	defer c.board.expect(time.Time{})
