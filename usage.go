@@ -122,13 +122,13 @@ func (s *Server) keepMeasuring(ctx context.Context) error {
 	m := s.measuring
 	tick := time.NewTicker(measureEvery)
 	defer tick.Stop()
-	for {
+	for ctx.Err() == nil {
 		seen := m.changes()
 		r, err := m.meter.Registry(ctx, reportLayers)
 		if s.warn(ctx, "measure what takes the space", err); err == nil {
 			m.last.Store(&r)
 		}
-		for asked := false; !asked && (ctx.Err() == nil); {
+		for asked := false; !asked; {
 			select {
 			case <-ctx.Done():
 				return nil
@@ -139,6 +139,7 @@ func (s *Server) keepMeasuring(ctx context.Context) error {
 			}
 		}
 	}
+	return nil
 }
 
 // A dfLine is what the action df tells: repositories one by one, and in the end

@@ -14,13 +14,18 @@ const usesEvery = time.Minute
 func (s *Server) keepUses(ctx context.Context) error {
 	tick := time.NewTicker(usesEvery)
 	defer tick.Stop()
+	early := s.meta.UsesWaiting()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		case <-s.meta.UsesWaiting():
+			early = s.meta.UsesWaiting()
+		case <-early:
 		}
-		s.warn(ctx, "record what was pulled", s.meta.FlushUses(ctx))
+		err := s.meta.FlushUses(ctx)
+		if s.warn(ctx, "record what was pulled", err); err != nil {
+			early = nil // what failed is not tried again before its time
+		}
 	}
 }

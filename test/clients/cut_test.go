@@ -95,7 +95,9 @@ func (u *upload) status() int {
 }
 
 // dribble is docker's one long PATCH: no length, no range, chunks. It sends the
-// first n bytes and returns the connection, still open.
+// first n bytes, once the server has begun to read, and returns the connection,
+// still open: what the server only begins after the session went on elsewhere
+// would be added at its end.
 func (u *upload) dribble(n int) net.Conn {
 	u.t.Helper()
 	conn, err := net.Dial("tcp", u.reg.Addr)
@@ -103,7 +105,13 @@ func (u *upload) dribble(n int) net.Conn {
 		u.t.Fatal(err)
 	}
 	w := bufio.NewWriter(conn)
-	fmt.Fprintf(w, "PATCH %s HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\n\r\n", u.location, u.reg.Addr)
+	fmt.Fprintf(w, "PATCH %s HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n", u.location, u.reg.Addr)
+	if err := w.Flush(); err != nil {
+		u.t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 100 ") {
+		u.t.Fatalf("the server begins with %q, %v", line, err)
+	}
 	for rest := u.content[:n]; len(rest) > 0; {
 		part := rest[:min(len(rest), 1+rand.IntN(64<<10))]
 		rest = rest[len(part):]
