@@ -29,9 +29,9 @@ func TestKilledWhileCollecting(t *testing.T) {
 		first, every int
 		least        int // kills
 	}{
-		{"unlinkat", 1, stride, 3},
+		{"unlinkat", 1, stride, 1},
 		{"fsync,fdatasync", 1, 1, 1},
-		{"pwrite64", 2, 4 * stride, 2},
+		{"pwrite64", 2, 2 * stride, 1}, // how many of them there are depends on how threads share them
 	} {
 		t.Run(calls.name, func(t *testing.T) {
 			kills := 0
