@@ -174,7 +174,7 @@ func (s *Server) openData(ctx context.Context, now func() time.Time) error {
 	}
 	s.closers.add(func(context.Context) error { return s.blobs.Close() })
 	if r := s.cfg.Storage.Reserve; r < leastReserve {
-		s.log.Warn("storage.reserve is so small that the database may find no space when the disk is full: its log takes 4 MiB and more",
+		s.log.Warn("storage.reserve is so small that the database may find no space when the disk is full: its log takes up to 16 MiB",
 			"reserve", r.String(), "better", leastReserve.String())
 	}
 	if err := os.MkdirAll(filepath.Dir(s.cfg.Database.Path), 0o700); err != nil {

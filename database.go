@@ -68,9 +68,10 @@ func (s *Server) keepDatabase(ctx context.Context) error {
 		case <-idle.C:
 			s.watchDatabase()
 			s.watchDamage(ctx)
-			if quiet.begins() {
-				// The database file alone is then complete, so that even a copy of
-				// the folder that takes files at different times is a good one.
+			// The database file alone is complete when it is left alone, so that
+			// even a copy of the folder that takes files at different times is a
+			// good one. Where space is short, what the log takes is needed.
+			if quiet.begins() || s.spaceIsShort() {
 				s.warn(ctx, "fold the log into the database", s.meta.Idle(ctx))
 			}
 		case <-due.C:
@@ -79,6 +80,12 @@ func (s *Server) keepDatabase(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// spaceIsShort reports whether pushes are refused for lack of space.
+func (s *Server) spaceIsShort() bool {
+	free, total, err := s.blobs.Space()
+	return err == nil && total > 0 && free < int64(s.cfg.Storage.Reserve)
 }
 
 // takeSnapshot takes a snapshot if anything has changed since the last one.

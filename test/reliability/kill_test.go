@@ -162,9 +162,9 @@ func (cr *crash) leftovers() {
 	}
 }
 
-// await waits for at most thirty seconds until ok.
+// await waits for at most ten seconds until ok.
 func await(ok func() bool) bool {
-	for range 600 {
+	for range 200 {
 		if ok() {
 			return true
 		}

@@ -15,7 +15,7 @@ import (
 
 // Idle writes what is in the log back into the database file and cuts the log.
 // It waits for nothing: what a reader still needs stays. Call it when nobody is
-// writing; writers wait while it runs.
+// writing, or when the space is needed; writers wait while it runs.
 func (db *DB) Idle(ctx context.Context) error {
 	return db.writer.do(ctx, outside, func(ctx context.Context, t *tx) error {
 		return checkpoint(ctx, t.s.conn)
