@@ -25,7 +25,9 @@ type progress struct {
 	total int64 // bytes
 	done  int64
 	drawn time.Time // of the line on the terminal
-	last  reached   // that was written as a line of its own
+	last  reached   // that was written as a line of its own, or with which something began
+	lined time.Time // when that was
+	now   func() time.Time
 }
 
 // redrawEvery is how often the line on a terminal changes.
@@ -33,7 +35,7 @@ const redrawEvery = 200 * time.Millisecond
 
 func newProgress(w io.Writer) *progress {
 	f, ok := w.(*os.File)
-	return &progress{w: w, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	return &progress{w: w, now: time.Now, terminal: ok && term.IsTerminal(int(f.Fd()))}
 }
 
 // add notes that n bytes more are done.
@@ -99,8 +101,15 @@ func (r reached) bar() string {
 	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", barWidth-full) + "] " + r.String()
 }
 
+// In a log there is a line about what takes this long, and the next no sooner than
+// after as long again.
+const (
+	lineAfter   = 2 * time.Second
+	unknownLine = 10 * time.Second // where nobody knows how much there is to do
+)
+
 // reach shows how far an action has come: as a bar on a terminal; elsewhere as a
-// line when something else begins and at every tenth of it.
+// line at every tenth of what takes long.
 func (p *progress) reach(r reached) {
 	if p.terminal {
 		text := r.String()
@@ -112,10 +121,17 @@ func (p *progress) reach(r reached) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.last.What == r.What && r.percent()/10 <= p.last.percent()/10 {
+	now := p.now()
+	if p.last.What != r.What {
+		p.last, p.lined = r, now
 		return
 	}
-	p.last = r
+	waited := now.Sub(p.lined)
+	further := r.percent()/10 > p.last.percent()/10 || r.Total <= 0 && waited >= unknownLine
+	if waited < lineAfter || !further {
+		return
+	}
+	p.last, p.lined = r, now
 	fmt.Fprintln(p.w, r)
 }
 
