@@ -80,7 +80,7 @@ func (w *world) any() {
 	if len(w.sessions) > 0 {
 		s = pick(w, w.sessions)
 	}
-	switch n := w.rnd.IntN(158); {
+	switch n := w.rnd.IntN(164); {
 	case n < 8 || s == nil && n < 30:
 		w.start()
 	case n < 22:
@@ -125,6 +125,8 @@ func (w *world) any() {
 		w.restore()
 	case n < 155:
 		w.dropTrash()
+	case n < 161:
+		w.discard()
 	default:
 		w.expireTrash()
 	}

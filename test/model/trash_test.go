@@ -511,7 +511,9 @@ func (w *world) expired(s *state, over func(entry) bool) {
 			s.trash[id] = now
 		}
 		for d := range e.had() {
-			if _, wasLost := s.lost[at{e.repo, d}]; e.kind == meta.TrashRepo && !wasLost && (!now.has(d) || real.lost[at{e.repo, d}] == e.deleted) {
+			_, wasLost := s.lost[at{e.repo, d}]
+			lost, isLost := real.lost[at{e.repo, d}]
+			if e.kind == meta.TrashRepo && !wasLost && (!now.has(d) || isLost && lost == e.deleted) {
 				s.lost[at{e.repo, d}] = e.deleted
 			}
 		}
