@@ -20,9 +20,9 @@ test: ## every test, and before that the tools they need
 race: ## the tests that run quickly, with the race detector (needs a C compiler)
 	go test -race -short -timeout 20m ./...
 
-soak: ## hundreds of kills and power losses; hours
+soak: ## every test at its full length, with hundreds of kills and power losses; hours
 	test/tools/install.sh
-	BERTH_SOAK=1 go test -count=1 -v -timeout 12h -run Soak ./test/...
+	BERTH_SOAK=1 go test -count=1 -v -timeout 12h ./...
 
 bench: build ## measure Berth against distribution and the least that is possible, on a quiet machine
 	test/tools/install.sh
