@@ -118,9 +118,10 @@ func (l *Log) Has(method, part string, status int) bool {
 	})
 }
 
-// Await waits at most five seconds for the log to satisfy ok.
+// Await waits at most half a minute for the log to satisfy ok: an ACME server that
+// refuses a nonce, as ours does on purpose, is asked again after some seconds.
 func (l *Log) Await(ok func(*Log) bool) bool {
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if ok(l) {
 			return true
 		}
