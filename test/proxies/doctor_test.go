@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -301,11 +302,27 @@ func TestDoctorCertificates(t *testing.T) {
 	s.fill(t)
 	r, code := doctor(t, s.URL)
 	fault{says: "certificate-authority", what: "/etc/docker/certs.d/"}.check(t, r, code)
-	if s.reg.Log.Await(func(l *realtest.Log) bool {
-		return slices.ContainsFunc(l.Requests("GET", "/v2/"), func(r realtest.Request) bool {
-			return r.User != "" && strings.Contains(r.Entry.Text("agent"), "doctor")
-		})
-	}) {
+	asked := func(agent string, who func(realtest.Request) bool) func(*realtest.Log) bool {
+		return func(l *realtest.Log) bool {
+			return slices.ContainsFunc(l.Requests("GET", "/v2/"), func(r realtest.Request) bool {
+				return strings.Contains(r.Entry.Text("agent"), agent) && who(r)
+			})
+		}
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.reg.URL+"/v2/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("User-Agent", "afterwards")
+	resp, err := s.reg.Client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if !s.reg.Log.Await(asked("afterwards", func(realtest.Request) bool { return true })) {
+		t.Fatal("the log has no end")
+	}
+	if asked("doctor", func(r realtest.Request) bool { return r.User != "" })(s.reg.Log) {
 		t.Error("the password was sent")
 	}
 	r, code = doctor(t, strings.Replace(s.URL, "127.0.0.1", "localhost", 1), "--ca", s.CAFile)
