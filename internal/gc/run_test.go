@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,13 +72,13 @@ func TestRunInWindow(t *testing.T) {
 // than a batch of one that runs by itself, which then goes on.
 func TestRunMakesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		done := 0
+		var done atomic.Int64
 		work := gc.Step{Name: "work", Do: func(context.Context, int) (int, error) {
-			if done == 1000 {
+			if done.Load() == 1000 {
 				return 0, nil
 			}
 			time.Sleep(time.Second)
-			done++
+			done.Add(1)
 			return 1, nil
 		}}
 		c := &gc.Collector{Blobs: memblob.New(), Records: quiet{}, Steps: []gc.Step{work}, Log: slog.New(slog.DiscardHandler), Every: time.Hour}
@@ -85,7 +86,7 @@ func TestRunMakesWay(t *testing.T) {
 		defer cancel()
 		go c.Run(ctx)
 		time.Sleep(time.Minute)
-		enough, before := errors.New("enough"), done
+		enough, before := errors.New("enough"), done.Load()
 		asked := time.Now()
 		var told []int
 		_, err := c.Ask(ctx, gc.Request{Tell: func(doing string, n int) error {
@@ -100,12 +101,12 @@ func TestRunMakesWay(t *testing.T) {
 		if !errors.Is(err, enough) || len(told) != 3 {
 			t.Errorf("got %v, told %v", err, told)
 		}
-		if waited := done - before; time.Since(asked) > 6*time.Second || waited > 5 {
+		if waited := done.Load() - before; time.Since(asked) > 6*time.Second || waited > 5 {
 			t.Errorf("waited for %v and %d batches", time.Since(asked), waited)
 		}
 		time.Sleep(time.Hour)
-		if done != 1000 || !c.Status().Last.Complete {
-			t.Errorf("%d done, %+v", done, c.Status())
+		if done.Load() != 1000 || !c.Status().Last.Complete {
+			t.Errorf("%d done, %+v", done.Load(), c.Status())
 		}
 	})
 }
