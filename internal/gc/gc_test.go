@@ -426,7 +426,7 @@ func TestRun(t *testing.T) {
 		if r, n := store.recovers.Load(), store.collects.Load(); r != 4 || n != 3 || c.Status().Totals.Failed != 3 {
 			t.Errorf("soon: tried to recover %d times and collected %d times, want 4 and 3; %+v", r, n, c.Status())
 		}
-		store.then = func(func(context.Context, blob.Key) (bool, error)) error { return nil }
+		store.works.Store(true)
 		time.Sleep(60 * time.Minute)
 		synctest.Wait()
 		if r, c := store.recovers.Load(), store.collects.Load(); r != 5 || c != 63 {
@@ -462,10 +462,12 @@ func TestRunRecovers(t *testing.T) {
 	}
 }
 
-// A counted store counts its Recovers, which fail unless then says otherwise.
+// A counted store counts its Recovers, which fail until it works, unless then says
+// otherwise.
 type counted struct {
 	blob.Store
 	recovers, collects atomic.Int64
+	works              atomic.Bool
 	then               func(known func(context.Context, blob.Key) (bool, error)) error
 }
 
@@ -473,6 +475,9 @@ func (c *counted) Recover(_ context.Context, known func(context.Context, blob.Ke
 	c.recovers.Add(1)
 	if c.then != nil {
 		return c.then(known)
+	}
+	if c.works.Load() {
+		return nil
 	}
 	return errors.New("that did not work")
 }

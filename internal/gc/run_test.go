@@ -18,13 +18,14 @@ import (
 // on with it.
 func TestRunInWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var wanted, done int
+		const wanted = 5
+		var done atomic.Int64
 		work := gc.Step{Name: "work", Do: func(_ context.Context, limit int) (int, error) {
-			if done == wanted {
+			if done.Load() == wanted {
 				return 0, nil
 			}
 			time.Sleep(20 * time.Minute) // with as long a rest, at most a second
-			done++
+			done.Add(1)
 			return 1, nil
 		}}
 		midnight := time.Now().UTC()
@@ -35,13 +36,12 @@ func TestRunInWindow(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- c.Run(ctx) }()
-		wanted = 5
-		at := func(d time.Duration, want int, running bool) {
+		at := func(d time.Duration, want int64, running bool) {
 			t.Helper()
 			time.Sleep(time.Until(midnight.Add(d)))
 			synctest.Wait()
-			if s := c.Status(); done != want || s.Running != running {
-				t.Errorf("after %v: %d done, status %+v; want %d done, running %v", d, done, s, want, running)
+			if s := c.Status(); done.Load() != want || s.Running != running {
+				t.Errorf("after %v: %d done, status %+v; want %d done, running %v", d, done.Load(), s, want, running)
 			}
 		}
 		at(119*time.Minute, 0, false)
