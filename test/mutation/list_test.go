@@ -52,6 +52,16 @@ func ofRecords() []mutation {
 			new: `return "PRAGMA synchronous = NORMAL"`,
 		},
 		{
+			name: "what a failed change leaves behind is undone", file: "internal/meta/sqlmeta/writer.go", run: "TestNeighbours",
+			old: "			return errSpoilt\n",
+			new: "",
+		},
+		{
+			name: "what waits for the disk joins nothing that does not", file: "internal/meta/sqlmeta/writer.go", run: "TestLateComers",
+			old: " && w.waiting[n].kind >= k {",
+			new: " {",
+		},
+		{
 			name: "the version of an upload", file: "internal/meta/sqlmeta/uploads.go", run: "TestContracts/Uploads",
 			old: "		if old.version != u.Version {",
 			new: "		if false {",

@@ -62,18 +62,20 @@ func newBenchOf(b *testing.B, o Options, tags int) *bench {
 	return f
 }
 
-// put stores a new manifest of 1.3 KB under a new tag.
+// put stores a new manifest under a new tag.
 func (f *bench) put(tb testing.TB) error {
-	n := f.serial.Add(1)
+	_, err := f.PutManifest(tb.Context(), f.manifest(tb, int(f.serial.Add(1))))
+	return err
+}
+
+// manifest makes the n-th manifest, of 1.3 KB and with a tag.
+func (f *bench) manifest(tb testing.TB, n int) meta.ManifestPut {
 	body := fmt.Appendf(nil, `{"note":%q}`, fmt.Sprintf("%01300d", n))
 	m := oci.Manifest{MediaType: oci.MediaTypeImage, Body: body}
 	for _, d := range f.blobs {
 		m.Blobs = append(m.Blobs, oci.Descriptor{Digest: d, Size: 10})
 	}
-	_, err := f.PutManifest(tb.Context(), meta.ManifestPut{
-		Repo: f.repo, Digest: oci.SHA256.FromBytes(body), Manifest: m, Tags: []oci.Tag{mustTag(tb, fmt.Sprint("v", n))},
-	})
-	return err
+	return meta.ManifestPut{Repo: f.repo, Digest: oci.SHA256.FromBytes(body), Manifest: m, Tags: []oci.Tag{mustTag(tb, fmt.Sprint("v", n))}}
 }
 
 func mustRepo(tb testing.TB, s string) oci.Repo {

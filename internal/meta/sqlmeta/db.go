@@ -11,6 +11,7 @@ package sqlmeta
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -114,16 +115,18 @@ func (db *DB) open(ctx context.Context) error {
 	if err := syncLog(db.path); err != nil {
 		return err
 	}
-	pool, err := openSQLite(db.path, live, writerPragmas(db.opts.maxPages), db.opts.wrap)
+	connector, err := connectSQLite(db.path, live, writerPragmas(db.opts.maxPages), db.opts.wrap)
 	if err != nil {
 		return err
 	}
-	pool.SetMaxOpenConns(1)
-	db.writer = &writer{pool: pool, dialect: sqliteDialect()}
-	if err := checkLog(ctx, pool); err != nil {
+	db.writer = &writer{connector: connector, dialect: sqliteDialect()}
+	first := sql.OpenDB(connector)
+	defer first.Close() // when there are others, so that the log stays
+	first.SetMaxOpenConns(1)
+	if err := checkLog(ctx, first); err != nil {
 		return err
 	}
-	if err := migrate(ctx, pool); err != nil {
+	if err := migrate(ctx, first); err != nil {
 		return err
 	}
 	if made {
@@ -131,7 +134,8 @@ func (db *DB) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if pool, err = openSQLite(db.path, live, readerPragmas(), db.opts.wrap); err != nil {
+	pool, err := openSQLite(db.path, live, readerPragmas(), db.opts.wrap)
+	if err != nil {
 		return err
 	}
 	pool.SetMaxOpenConns(readers())

@@ -3,15 +3,11 @@ package sqlmeta
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"berth/internal/meta"
-	"berth/internal/oci"
 )
 
 // args are the values of $1, $2 and so on.
@@ -128,135 +124,6 @@ func (r *reader) close() error {
 	}
 	clear(r.stmts)
 	return r.pool.Close()
-}
-
-// A session is the connection that writes, with its prepared statements.
-type session struct {
-	conn    *sql.Conn
-	dialect dialect
-	stmts   map[string]*sql.Stmt // by text
-	full    bool                 // a commit waits for the disk
-}
-
-func (s *session) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
-	if st := s.stmts[text]; st != nil {
-		return st, nil
-	}
-	st, err := s.conn.PrepareContext(ctx, s.dialect.rebind(text))
-	if err != nil {
-		return nil, err
-	}
-	s.stmts[text] = st
-	return st, nil
-}
-
-// do runs a statement without arguments.
-func (s *session) do(ctx context.Context, text string) error {
-	st, err := s.prepared(ctx, text)
-	if err != nil {
-		return err
-	}
-	_, err = st.ExecContext(ctx)
-	return err
-}
-
-// setSync tells the database whether the next commit must wait for the disk.
-// This is never prepared: a pragma may work when it is prepared, not when it
-// is run.
-func (s *session) setSync(ctx context.Context, full bool) error {
-	if s.full == full {
-		return nil
-	}
-	if _, err := s.conn.ExecContext(ctx, s.dialect.sync(full)); err != nil {
-		return err
-	}
-	s.full = full
-	return nil
-}
-
-// close gives the connection back. Its statements go first: the driver cannot
-// close them once the connection is closed.
-func (s *session) close() {
-	for _, st := range s.stmts {
-		st.Close()
-	}
-	s.conn.Close()
-}
-
-// discard closes the connection for good.
-func (s *session) discard() {
-	for _, st := range s.stmts {
-		st.Close()
-	}
-	s.conn.Raw(func(any) error { return driver.ErrBadConn }) // or the pool would keep it for later
-	s.conn.Close()
-}
-
-// A tx is what a mutation works with: a transaction, and the time.
-type tx struct {
-	s     *session
-	clock *clock
-	now   func() time.Time
-	grace time.Duration
-	delay time.Duration
-	keep  time.Duration // how long the trash keeps what is deleted
-	worst error         // the first fatal error of the transaction
-
-	isImmutable func(oci.Repo, oci.Tag) bool // Options.Immutable
-
-	shadow   *atomic.Bool // see DB
-	outbox   *outbox
-	recorded int // events, so far
-}
-
-// ticks is the time that counts, see clock.
-func (t *tx) ticks() int64 { return t.clock.ticks() }
-
-// wall is the time for people.
-func (t *tx) wall() int64 { return t.now().UnixMicro() }
-
-func (t *tx) get(ctx context.Context, text string, a args, dest ...any) error {
-	st, err := t.s.prepared(ctx, text)
-	if err == nil {
-		err = st.QueryRowContext(ctx, a...).Scan(dest...)
-	}
-	return t.meaning(err)
-}
-
-func (t *tx) each(ctx context.Context, text string, a args, row func(scan func(dest ...any) error) error) error {
-	st, err := t.s.prepared(ctx, text)
-	if err == nil {
-		err = eachRow(ctx, st, a, row)
-	}
-	return t.meaning(err)
-}
-
-// exec runs a statement and returns how many rows it changed.
-func (t *tx) exec(ctx context.Context, text string, a ...any) (int64, error) {
-	st, err := t.s.prepared(ctx, text)
-	if err != nil {
-		return 0, t.meaning(err)
-	}
-	res, err := st.ExecContext(ctx, a...)
-	if err != nil {
-		return 0, t.meaning(err)
-	}
-	n, err := res.RowsAffected()
-	return n, t.meaning(err)
-}
-
-func (t *tx) meaning(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, sql.ErrNoRows):
-		return meta.ErrNotFound
-	}
-	v, err := t.s.dialect.triage(err)
-	if v == fatal && t.worst == nil {
-		t.worst = err
-	}
-	return err
 }
 
 // notFound words meta.ErrNotFound as what was missing, and leaves other errors

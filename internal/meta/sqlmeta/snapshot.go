@@ -18,7 +18,7 @@ import (
 // writing, or when the space is needed; writers wait while it runs.
 func (db *DB) Idle(ctx context.Context) error {
 	return db.writer.do(ctx, outside, func(ctx context.Context, t *tx) error {
-		return checkpoint(ctx, t.s.conn)
+		return checkpoint(ctx, t.s)
 	})
 }
 

@@ -123,6 +123,21 @@ const (
 // openSQLite returns a pool of connections to the existing file path. Nothing is
 // opened yet.
 func openSQLite(path string, l liveness, pragmas []string, wrap func(driver.Connector) driver.Connector) (*sql.DB, error) {
+	c, err := connectSQLite(path, l, pragmas, wrap)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(c), nil
+}
+
+// connectSQLite returns what opens connections to the existing file path.
+func connectSQLite(path string, l liveness, pragmas []string, wrap func(driver.Connector) driver.Connector) (driver.Connector, error) {
+	// It need not write back when a file was changed, which fsync does: on a
+	// journaling file system that is most of what a commit would wait for. Where
+	// there is no such call everything stays as it was.
+	if _, err := sqlite.Fdatasync(true); err != nil && !errors.Is(err, sqlite.ErrFdatasyncUnavailable) {
+		return nil, err
+	}
 	c, err := sqlite.NewConnector(dsn(path, l, pragmas))
 	if err != nil {
 		return nil, err
@@ -130,7 +145,7 @@ func openSQLite(path string, l liveness, pragmas []string, wrap func(driver.Conn
 	if wrap != nil {
 		c = wrap(c)
 	}
-	return sql.OpenDB(c), nil
+	return c, nil
 }
 
 // dsn spells the path as a URI, so that no character of it means something else.
@@ -176,13 +191,13 @@ func createFile(path string) (made bool, err error) {
 
 // checkpoint writes the log back without waiting for readers: the answer of a
 // pragma that could not do everything is not an error.
-func checkpoint(ctx context.Context, conn *sql.Conn) error {
-	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
+func checkpoint(ctx context.Context, s *session) error {
+	if err := s.once(ctx, "PRAGMA busy_timeout = 0"); err != nil {
 		return err
 	}
-	var busy, inLog, moved int
-	err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &inLog, &moved)
-	if _, restore := conn.ExecContext(ctx, "PRAGMA busy_timeout = 10000"); err == nil {
+	var busy, inLog, moved int64
+	err := s.get(ctx, "PRAGMA wal_checkpoint(TRUNCATE)", nil, &busy, &inLog, &moved)
+	if restore := s.once(ctx, "PRAGMA busy_timeout = 10000"); err == nil {
 		err = restore
 	}
 	return err

@@ -1,6 +1,7 @@
 package sqlmeta
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 )
@@ -75,7 +76,8 @@ func fillForUsage(tb testing.TB, db *DB) {
 		`INSERT INTO tags SELECT i % 1000 + 1, 'v' || i, printf('sha256:%064x', i * 2654435761 % 4294967296), i + 1, 0, '' FROM n ORDER BY 1, 2`,
 		`COMMIT`,
 	} {
-		if _, err := db.writer.pool.ExecContext(tb.Context(), text); err != nil {
+		err := db.writer.do(tb.Context(), outside, func(ctx context.Context, t *tx) error { return t.s.once(ctx, text) })
+		if err != nil {
 			tb.Fatalf("%s: %v", text, err)
 		}
 	}

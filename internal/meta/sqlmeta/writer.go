@@ -2,7 +2,7 @@ package sqlmeta
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"slices"
 	"sync"
@@ -27,15 +27,20 @@ const (
 const maxBatch = 64
 
 // A writer is the one place that writes. Whoever comes while nobody is writing
-// becomes the leader: it takes everything that waits into one transaction, each
-// mutation within a savepoint of its own, commits, and answers all. Those that
-// came meanwhile wait for the next leader, who is the first of them. So one
-// caller alone waits for nothing, many share one wait for the disk, and no timer
-// or goroutine is needed.
+// becomes the leader: it takes everything that waits into one transaction, and
+// what comes while that is being run, commits, and answers all. Those that came
+// too late wait for the next leader, who is the first of them. So one caller
+// alone waits for nothing, many share one wait for the disk, and no timer or
+// goroutine is needed.
+//
+// A mutation that fails undoes its own changes only. Few do, and most of those
+// before they have changed anything. So they are run one after the other as they
+// are, and if one leaves changes behind, all are undone and run again, each
+// within a savepoint.
 type writer struct {
-	pool    *sql.DB
-	dialect dialect
-	tx      tx // what every mutation begins with
+	connector driver.Connector
+	dialect   dialect
+	tx        tx // what every mutation begins with
 
 	mu      sync.Mutex
 	busy    bool   // there is a leader
@@ -109,29 +114,22 @@ func (w *writer) withdraw(j *job) bool {
 // lead is run by the caller of the first waiting job. It answers a batch that
 // holds at least that one, and makes the next waiting job's caller the leader.
 func (w *writer) lead() {
-	batch := w.take()
-	defer w.handOver(batch)
+	b := w.take()
+	defer w.handOver(b)
 	whole := false // it ends as it should, and not in a panic
 	defer func() {
 		if !whole {
 			w.discard()
 		}
 	}()
-	live := make([]*job, 0, len(batch))
-	for _, j := range batch {
-		if j.err = j.gone(); j.err == nil {
-			j.err = errLost
-			live = append(live, j)
-		}
-	}
-	if len(live) > 0 {
-		w.commit(context.Background(), live)
+	if b.admit(b.taken); len(b.jobs) > 0 {
+		w.commit(context.Background(), b)
 	}
 	whole = true
 }
 
 // take removes the next batch from those waiting.
-func (w *writer) take() []*job {
+func (w *writer) take() *batch {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := 1
@@ -140,16 +138,37 @@ func (w *writer) take() []*job {
 			n++
 		}
 	}
-	batch := slices.Clone(w.waiting[:n])
+	return &batch{taken: w.remove(n)}
+}
+
+// remove takes the first n of those waiting. It is called with the lock held.
+func (w *writer) remove(n int) []*job {
+	taken := slices.Clone(w.waiting[:n])
 	w.waiting = slices.Delete(w.waiting, 0, n)
-	return batch
+	return taken
+}
+
+// join adds to a batch of kind k those who came since, and reports whether there
+// were any. What waits for the disk does not join what does not.
+func (w *writer) join(b *batch, k kind) bool {
+	w.mu.Lock()
+	n := 0
+	for n < len(w.waiting) && len(b.taken)+n < maxBatch && w.waiting[n].kind != outside && w.waiting[n].kind >= k {
+		n++
+	}
+	late := w.remove(n)
+	b.taken = append(b.taken, late...)
+	w.mu.Unlock()
+	before := len(b.jobs)
+	b.admit(late)
+	return len(b.jobs) > before
 }
 
 // handOver answers the batch, whose first job is the present leader's own.
-func (w *writer) handOver(batch []*job) {
+func (w *writer) handOver(b *batch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, j := range batch[1:] {
+	for _, j := range b.taken[1:] {
 		j.wake <- struct{}{}
 	}
 	if len(w.waiting) == 0 {
@@ -160,36 +179,31 @@ func (w *writer) handOver(batch []*job) {
 	w.waiting[0].wake <- struct{}{}
 }
 
-// commit runs the jobs in one transaction and sets their errors.
-func (w *writer) commit(ctx context.Context, jobs []*job) {
-	err := w.connect(ctx)
-	if err == nil && jobs[0].kind == outside {
-		t := w.begin()
-		jobs[0].err = jobs[0].run(ctx, t)
+// commit runs the batch in one transaction and sets the errors of its jobs.
+func (w *writer) commit(ctx context.Context, b *batch) {
+	if err := w.connect(ctx); err != nil {
+		w.fail(b.jobs, err)
 		return
 	}
-	synced := slices.ContainsFunc(jobs, func(j *job) bool { return j.kind == durable })
-	if err == nil {
-		err = w.session.setSync(ctx, synced)
+	k := b.kind()
+	if k == outside {
+		b.jobs[0].err = b.jobs[0].run(ctx, w.begin())
+		return
 	}
+	err := w.session.setSync(ctx, k)
 	if err == nil {
-		err = w.session.do(ctx, w.dialect.begin)
+		err = w.together(ctx, b, k)
+	}
+	if errors.Is(err, errSpoilt) {
+		if err = w.session.do(ctx, "ROLLBACK"); err == nil {
+			err = w.apart(ctx, b)
+		}
 	}
 	if err != nil {
-		w.fail(jobs, err)
+		w.fail(b.jobs, err)
 		return
 	}
-	t := w.begin()
-	done := make([]*job, 0, len(jobs)) // those that are to be committed
-	for _, j := range jobs {
-		if err = w.runOne(ctx, t, j, len(jobs) > 1); err != nil {
-			w.fail(jobs, err)
-			return
-		}
-		if j.err == nil {
-			done = append(done, j)
-		}
-	}
+	done := b.done()
 	if len(done) == 0 {
 		if err := w.session.do(ctx, "ROLLBACK"); err != nil {
 			w.discard()
@@ -200,12 +214,17 @@ func (w *writer) commit(ctx context.Context, jobs []*job) {
 		w.fail(done, err)
 		return
 	}
+	w.count(len(done), k)
+}
+
+// count counts a commit of n mutations.
+func (w *writer) count(n int, k kind) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.err = nil
 	w.stats.Commits++
-	w.stats.Mutations += int64(len(done))
-	if synced {
+	w.stats.Mutations += int64(n)
+	if k == durable {
 		w.stats.Synced++
 	}
 }
@@ -216,27 +235,59 @@ func (w *writer) begin() *tx {
 	return &t
 }
 
-// runOne runs one job and sets its error. With others beside it, it gets a
-// savepoint, so that its error undoes its own changes only. The error returned
+// errSpoilt says that a mutation failed and left changes behind in a transaction
+// that others share.
+var errSpoilt = errors.New("sqlmeta: the transaction is run again")
+
+// together runs the batch, and what comes meanwhile, as it is. The error returned
+// is one that concerns the whole transaction.
+func (w *writer) together(ctx context.Context, b *batch, k kind) error {
+	if err := w.session.do(ctx, w.dialect.begin); err != nil {
+		return err
+	}
+	t := w.begin()
+	for i := 0; i < len(b.jobs) || w.join(b, k); i++ {
+		j := b.jobs[i]
+		t.wrote = false
+		j.err = j.run(ctx, t)
+		switch {
+		case t.worst != nil:
+			return t.worst
+		case j.err == nil || !t.wrote:
+		case len(b.jobs) == 1:
+			return nil // nothing is committed
+		default:
+			return errSpoilt
+		}
+	}
+	return nil
+}
+
+// apart runs each of the batch within a savepoint of its own. The error returned
 // is one that ends the whole transaction.
-func (w *writer) runOne(ctx context.Context, t *tx, j *job, others bool) error {
-	if others {
+func (w *writer) apart(ctx context.Context, b *batch) error {
+	if err := w.session.do(ctx, w.dialect.begin); err != nil {
+		return err
+	}
+	t := w.begin()
+	for _, j := range b.jobs {
 		if err := w.session.do(ctx, "SAVEPOINT job"); err != nil {
 			return err
 		}
-	}
-	j.err = j.run(ctx, t)
-	switch {
-	case t.worst != nil:
-		return t.worst
-	case !others:
-		return nil // if it failed, nothing is committed
-	case j.err != nil:
-		if err := w.session.do(ctx, "ROLLBACK TO SAVEPOINT job"); err != nil {
+		j.err = j.run(ctx, t)
+		if t.worst != nil {
+			return t.worst
+		}
+		if j.err != nil {
+			if err := w.session.do(ctx, "ROLLBACK TO SAVEPOINT job"); err != nil {
+				return err
+			}
+		}
+		if err := w.session.do(ctx, "RELEASE SAVEPOINT job"); err != nil {
 			return err
 		}
 	}
-	return w.session.do(ctx, "RELEASE SAVEPOINT job")
+	return nil
 }
 
 // fail answers jobs whose transaction did not come about. The connection is
@@ -265,19 +316,16 @@ func (w *writer) connect(ctx context.Context) error {
 	if closed {
 		return errClosed
 	}
-	conn, err := w.pool.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	w.session = &session{conn: conn, dialect: w.dialect, stmts: make(map[string]*sql.Stmt), full: true}
-	return nil
+	s, err := openSession(ctx, w.connector, w.dialect)
+	w.session = s
+	return err
 }
 
 // discard closes the session for good, with everything it had not committed.
 func (w *writer) discard() {
 	if s := w.session; s != nil {
 		w.session = nil
-		s.discard()
+		s.close()
 	}
 }
 
@@ -295,16 +343,17 @@ func (w *writer) trouble() error {
 
 // close waits for what is being written, and refuses what comes after.
 func (w *writer) close() error {
+	var closed error
 	err := w.do(context.Background(), outside, func(context.Context, *tx) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.closed = true
-		w.session.close()
+		closed = w.session.close()
 		w.session = nil
 		return nil
 	})
 	if errors.Is(err, errClosed) {
 		return nil
 	}
-	return errors.Join(err, w.pool.Close())
+	return errors.Join(err, closed)
 }

@@ -1,0 +1,79 @@
+package sqlmeta
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"berth/internal/meta"
+	"berth/internal/oci"
+)
+
+// A tx is what a mutation works with: a transaction, and the time.
+type tx struct {
+	s     *session
+	clock *clock
+	now   func() time.Time
+	grace time.Duration
+	delay time.Duration
+	keep  time.Duration // how long the trash keeps what is deleted
+	worst error         // the first fatal error of the transaction
+	wrote bool          // the mutation may have changed something
+
+	isImmutable func(oci.Repo, oci.Tag) bool // Options.Immutable
+
+	shadow   *atomic.Bool // see DB
+	outbox   *outbox
+	recorded int // events, so far
+}
+
+// ticks is the time that counts, see clock.
+func (t *tx) ticks() int64 { return t.clock.ticks() }
+
+// wall is the time for people.
+func (t *tx) wall() int64 { return t.now().UnixMicro() }
+
+// watch notes whether a statement may change something.
+func (t *tx) watch(text string) {
+	if !strings.HasPrefix(text, "SELECT ") {
+		t.wrote = true
+	}
+}
+
+func (t *tx) get(ctx context.Context, text string, a args, dest ...any) error {
+	t.watch(text)
+	return t.meaning(t.s.get(ctx, text, a, dest...))
+}
+
+func (t *tx) each(ctx context.Context, text string, a args, row func(scan func(dest ...any) error) error) error {
+	t.watch(text)
+	return t.meaning(t.s.each(ctx, text, a, row))
+}
+
+// exec runs a statement and returns how many rows it changed.
+func (t *tx) exec(ctx context.Context, text string, a ...any) (int64, error) {
+	t.watch(text)
+	res, err := t.s.exec(ctx, text, a)
+	if err != nil {
+		return 0, t.meaning(err)
+	}
+	n, err := res.RowsAffected()
+	return n, t.meaning(err)
+}
+
+func (t *tx) meaning(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		return meta.ErrNotFound
+	}
+	v, err := t.s.dialect.triage(err)
+	if v == fatal && t.worst == nil {
+		t.worst = err
+	}
+	return err
+}
