@@ -108,9 +108,18 @@ const Forever = time.Duration(1<<63 - 1)
 type Manifest struct {
 	Digest    oci.Digest
 	MediaType string
-	Body      []byte // as it was pushed
+	Body      []byte // as it was pushed; others have it, too, so that nobody may modify it
 	Subject   oci.Digest
 	Pushed    time.Time
+
+	// Verified says that the bytes of Body are known to be what Digest says. If it
+	// is false nothing is known of that: see Intact.
+	Verified bool
+}
+
+// Intact reports whether the bytes of m's body are what its digest says.
+func (m Manifest) Intact() bool {
+	return m.Verified || m.Digest.Algorithm().FromBytes(m.Body) == m.Digest
 }
 
 // A Tag is a stored tag.

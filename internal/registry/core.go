@@ -184,7 +184,7 @@ func (c *Core) findManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (me
 	if err != nil {
 		return meta.Manifest{}, err
 	}
-	if m.Digest.Algorithm().FromBytes(m.Body) != m.Digest {
+	if !m.Intact() {
 		c.Log.Error("a stored manifest is damaged; push it again to heal it", "repository", repo.String(), "digest", m.Digest.String())
 		return meta.Manifest{}, meta.ErrNotFound
 	}

@@ -29,6 +29,7 @@ func manifestFind(f *fixture) {
 	for _, ref := range []oci.Ref{{Tag: f.tag("latest")}, {Tag: f.tag("V1")}, {Digest: digest(m)}} {
 		got, err := f.FindManifest(f.ctx, a, ref)
 		f.ok(err)
+		got.Verified = false // an implementation may leave that to others
 		f.equal("manifest", got, meta.Manifest{Digest: digest(m), MediaType: m.MediaType, Body: m.Body, Pushed: f.env.Now()})
 	}
 	for _, ref := range []string{"v1", "lates", digestOf("x").String()} {

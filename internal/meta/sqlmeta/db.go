@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"berth/internal/meta"
+	"berth/internal/meta/hot"
 	"berth/internal/oci"
 )
 
@@ -43,6 +44,10 @@ type Options struct {
 	// Trash is how long what is deleted can be had back. Zero: not at all.
 	Trash time.Duration
 
+	// Memory is how many bytes of memory what is asked for again and again may
+	// take. Zero: none.
+	Memory int64
+
 	Now     func() time.Time     // the wall clock, for the record; nil means time.Now
 	Running func() time.Duration // time that the process has been running, monotonic; nil means the real one
 
@@ -56,6 +61,7 @@ type DB struct {
 	opts    Options
 	path    string // absolute
 	clock   *clock
+	hot     *hot.Cache
 	reader  *reader
 	writer  *writer
 	outbox  *outbox
@@ -115,12 +121,13 @@ func (db *DB) open(ctx context.Context) error {
 	if err := syncLog(db.path); err != nil {
 		return err
 	}
-	connector, err := connectSQLite(db.path, live, writerPragmas(db.opts.maxPages), db.opts.wrap)
-	if err != nil {
+	db.hot = hot.New(db.opts.Memory)
+	w := &writer{dialect: sqliteDialect(), hot: db.hot}
+	if w.connector, err = connectSQLite(db.path, live, writerPragmas(db.opts.maxPages), db.watch(&w.changes)); err != nil {
 		return err
 	}
-	db.writer = &writer{connector: connector, dialect: sqliteDialect()}
-	first := sql.OpenDB(connector)
+	db.writer = w
+	first := sql.OpenDB(w.connector)
 	defer first.Close() // when there are others, so that the log stays
 	first.SetMaxOpenConns(1)
 	if err := checkLog(ctx, first); err != nil {
@@ -150,6 +157,19 @@ func (db *DB) open(ctx context.Context) error {
 	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay, keep: db.opts.Trash,
 		isImmutable: db.opts.Immutable, outbox: db.outbox, shadow: &db.shadow}
 	return db.beginUses(ctx)
+}
+
+// watch lets the database itself tell which rows the writer changes.
+func (db *DB) watch(to *changes) func(driver.Connector) driver.Connector {
+	return func(c driver.Connector) driver.Connector {
+		if db.hot != nil {
+			c = watcher{Connector: c, row: to.row, tables: watched()}
+		}
+		if db.opts.wrap != nil {
+			c = db.opts.wrap(c)
+		}
+		return c
+	}
 }
 
 // syncLog makes the log durable that a killed process may have left. SQLite takes

@@ -2,7 +2,6 @@ package sqlmeta
 
 import (
 	"context"
-	"time"
 
 	"berth/internal/event"
 	"berth/internal/meta"
@@ -11,31 +10,11 @@ import (
 
 // The two ways to find a manifest.
 const (
-	sqlManifestByDigest = `SELECT m.digest, m.media_type, m.subject, m.pushed_us, m.body FROM repos r JOIN manifests m ON m.repo_id = r.id
+	sqlManifestByDigest = `SELECT r.id, m.repo_id, m.digest, m.media_type, m.subject, m.pushed_us, m.body FROM repos r JOIN manifests m ON m.repo_id = r.id
 		WHERE r.name = $1 AND m.digest = $2`
-	sqlManifestByTag = `SELECT m.digest, m.media_type, m.subject, m.pushed_us, m.body FROM repos r JOIN tags t ON t.repo_id = r.id
+	sqlManifestByTag = `SELECT r.id, m.repo_id, m.digest, m.media_type, m.subject, m.pushed_us, m.body FROM repos r JOIN tags t ON t.repo_id = r.id
 		JOIN manifests m ON m.id = t.manifest_id WHERE r.name = $1 AND t.name = $2`
 )
-
-// FindManifest implements meta.Manifests.
-func (db *DB) FindManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.Manifest, error) {
-	text := sqlManifestByTag
-	if ref.Tag.IsZero() {
-		text = sqlManifestByDigest
-	}
-	var m meta.Manifest
-	var digest, subject string
-	var pushed int64
-	err := db.reader.get(ctx, text, args{repo.String(), ref.String()}, &digest, &m.MediaType, &subject, &pushed, &m.Body)
-	if err != nil {
-		return meta.Manifest{}, notFound(err, "manifest "+ref.String(), repo)
-	}
-	m.Pushed = time.UnixMicro(pushed).UTC()
-	if m.Digest, err = oci.ParseDigest(digest); err == nil && subject != "" {
-		m.Subject, err = oci.ParseDigest(subject)
-	}
-	return m, err
-}
 
 // DeleteManifest implements meta.Manifests.
 func (db *DB) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest, by event.Actor) error {

@@ -199,6 +199,10 @@ func store(dest any, v driver.Value) (ok bool) {
 		*d, ok = v.(int64)
 		return ok
 	case *[]byte: // the driver has made it for us
+		if text, is := v.(string); is { // somebody else wrote it
+			*d = []byte(text)
+			return true
+		}
 		*d, ok = v.([]byte)
 		return ok || v == nil
 	case sql.Scanner:

@@ -23,6 +23,8 @@ type tx struct {
 	worst error         // the first fatal error of the transaction
 	wrote bool          // the mutation may have changed something
 
+	changes *changes // what the transaction changes of what is in memory
+
 	isImmutable func(oci.Repo, oci.Tag) bool // Options.Immutable
 
 	shadow   *atomic.Bool // see DB
@@ -71,6 +73,7 @@ func (t *tx) meaning(err error) error {
 	case errors.Is(err, sql.ErrNoRows):
 		return meta.ErrNotFound
 	}
+	t.changes.unsure = true // what the statement had changed is as it was
 	v, err := t.s.dialect.triage(err)
 	if v == fatal && t.worst == nil {
 		t.worst = err

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 	"sync"
+
+	"berth/internal/meta/hot"
 )
 
 // A mutation changes records. It may be run more than once or not at all, so
@@ -50,6 +52,8 @@ type writer struct {
 	err     error // what Trouble returns
 
 	session *session // the leader's; nil when it must be opened
+	changes changes  // the leader's: what the transaction changes of what is in memory
+	hot     *hot.Cache
 }
 
 // A job is a mutation that waits for its transaction.
@@ -120,6 +124,7 @@ func (w *writer) lead() {
 	defer func() {
 		if !whole {
 			w.discard()
+			w.hot.End()
 		}
 	}()
 	if b.admit(b.taken); len(b.jobs) > 0 {
@@ -188,6 +193,7 @@ func (w *writer) commit(ctx context.Context, b *batch) {
 	k := b.kind()
 	if k == outside {
 		b.jobs[0].err = b.jobs[0].run(ctx, w.begin())
+		w.changedOutside()
 		return
 	}
 	err := w.session.setSync(ctx, k)
@@ -210,10 +216,13 @@ func (w *writer) commit(ctx context.Context, b *batch) {
 		}
 		return
 	}
+	w.changes.begin(w.hot)
 	if err := w.session.do(ctx, "COMMIT"); err != nil {
 		w.fail(done, err)
+		w.hot.End() // now that it is certain whether it was
 		return
 	}
+	w.changes.publish(w.hot, w.hot.End())
 	w.count(len(done), k)
 }
 
@@ -230,9 +239,19 @@ func (w *writer) count(n int, k kind) {
 }
 
 func (w *writer) begin() *tx {
+	w.changes.reset()
 	t := w.tx
 	t.s = w.session
+	t.changes = &w.changes
 	return &t
+}
+
+// changedOutside sees to it that a change that is said to be none does no harm.
+func (w *writer) changedOutside() {
+	if w.changes.any() {
+		w.hot.BeginAll()
+		w.hot.End()
+	}
 }
 
 // errSpoilt says that a mutation failed and left changes behind in a transaction
@@ -274,11 +293,13 @@ func (w *writer) apart(ctx context.Context, b *batch) error {
 		if err := w.session.do(ctx, "SAVEPOINT job"); err != nil {
 			return err
 		}
+		before := len(w.changes.list)
 		j.err = j.run(ctx, t)
 		if t.worst != nil {
 			return t.worst
 		}
 		if j.err != nil {
+			w.changes.undo(before)
 			if err := w.session.do(ctx, "ROLLBACK TO SAVEPOINT job"); err != nil {
 				return err
 			}
