@@ -39,11 +39,15 @@ func oldHandlers() map[string]string {
 // to its place when it is whole. What it writes into and reads from small files
 // besides, Berth has in the database.
 type timedStore struct {
-	*fsblob.Store
+	*fsblob.Remembering
 	stat, move, remove func(time.Duration)
 }
 
-// openStorageTimes makes the clock.
+// smallBlobs is how many bytes of small blobs are kept in memory for pulls. It holds
+// the configurations of thousands of images, which are most of what is small.
+const smallBlobs = 16 << 20
+
+// openStorageTimes makes the clock, and the memory that pulls have.
 func (s *Server) openStorageTimes() (blob.Store, error) {
 	actions, err := s.metrics.Actions("registry_storage_action_seconds", "Time that the storage took, by registry:2's name of what it did.",
 		"driver", "action")
@@ -51,29 +55,29 @@ func (s *Server) openStorageTimes() (blob.Store, error) {
 		return nil, err
 	}
 	action := func(name string) func(time.Duration) { return actions("filesystem", name) }
-	return &timedStore{Store: s.blobs, stat: action("Stat"), move: action("Move"), remove: action("Delete")}, nil
+	return &timedStore{Remembering: s.blobs.Remember(smallBlobs), stat: action("Stat"), move: action("Move"), remove: action("Delete")}, nil
 }
 
 // Open implements blob.Store.
 func (t *timedStore) Open(ctx context.Context, key blob.Key) (blob.Reader, error) {
 	defer took(time.Now(), t.stat)
-	return t.Store.Open(ctx, key)
+	return t.Remembering.Open(ctx, key)
 }
 
 // Delete implements blob.Store.
 func (t *timedStore) Delete(ctx context.Context, key blob.Key) error {
 	defer took(time.Now(), t.remove)
-	return t.Store.Delete(ctx, key)
+	return t.Remembering.Delete(ctx, key)
 }
 
 // Create implements blob.Store.
 func (t *timedStore) Create(ctx context.Context, key blob.Key) (blob.Writer, error) {
-	return t.timed(t.Store.Create(ctx, key))
+	return t.timed(t.Remembering.Create(ctx, key))
 }
 
 // Resume implements blob.Store.
 func (t *timedStore) Resume(ctx context.Context, key blob.Key, size int64, state []byte) (blob.Writer, error) {
-	return t.timed(t.Store.Resume(ctx, key, size, state))
+	return t.timed(t.Remembering.Resume(ctx, key, size, state))
 }
 
 func (t *timedStore) timed(w blob.Writer, err error) (blob.Writer, error) {

@@ -106,6 +106,15 @@ type Reader interface {
 	Size() int64
 }
 
+// A Small is the Reader of an object that is small enough to be had at once.
+type Small interface {
+	Reader
+
+	// Bytes returns the whole object. Nobody may change it; it stays as it is when
+	// the Reader is closed and when the object is deleted.
+	Bytes() ([]byte, error)
+}
+
 // A Writer appends to one unfinished object. It must end with Close, after a
 // Commit or without one. It is not safe for concurrent use.
 //

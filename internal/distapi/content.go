@@ -1,12 +1,14 @@
 package distapi
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"berth/internal/auth"
+	"berth/internal/blob"
 	"berth/internal/event"
 	"berth/internal/oci"
 )
@@ -120,9 +122,9 @@ func number(s string) int64 {
 }
 
 // oneRange leaves in r the Range header that http.ServeContent shall answer, in
-// a form that it reads as we do. The error is what a range that is not there
-// gets.
-func oneRange(w http.ResponseWriter, r *http.Request, tag string, size int64) error {
+// a form that it reads as we do, and reports whether there is one. The error is
+// what a range that is not there gets.
+func oneRange(w http.ResponseWriter, r *http.Request, tag string, size int64) (bool, error) {
 	var ask span
 	condition := r.Header.Get("If-Range") // of a date never holds: ours have none
 	if r.Method == http.MethodGet && (condition == "" || condition == tag) {
@@ -136,9 +138,9 @@ func oneRange(w http.ResponseWriter, r *http.Request, tag string, size int64) er
 		r.Header.Set("Range", "bytes="+strconv.FormatInt(ask.first, 10)+"-"+strconv.FormatInt(ask.last, 10))
 	case spanNone:
 		w.Header().Set("Content-Range", "bytes */"+total)
-		return refuse(http.StatusRequestedRangeNotSatisfiable, oci.RangeInvalid, "the blob has "+total+" bytes, and none in that range")
+		return false, refuse(http.StatusRequestedRangeNotSatisfiable, oci.RangeInvalid, "the blob has "+total+" bytes, and none in that range")
 	}
-	return nil
+	return ask.kind == spanOne, nil
 }
 
 // blobGet serves GET and HEAD of a blob.
@@ -163,13 +165,40 @@ func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error
 	}
 	r.Header.Del("If-Match")
 	r.Header.Del("If-None-Match")
-	if err := oneRange(w, r, tag, b.Size()); err != nil {
+	part, err := oneRange(w, r, tag, b.Size())
+	if err != nil {
 		return err
 	}
 	// The Reader itself, not what it is embedded in: only a file that is seen to
 	// be one is sent by the kernel.
-	http.ServeContent(w, r, "", time.Time{}, b.Reader)
+	if part {
+		http.ServeContent(w, r, "", time.Time{}, b.Reader)
+	} else if err := sendWhole(w, r, b.Reader); err != nil {
+		return err
+	}
 	h.pulled(c, pulled)
+	return nil
+}
+
+// sendWhole answers with all of b, or for HEAD with its size. What is small goes
+// out in one piece. The error is one of reading it, before anything was sent.
+func sendWhole(w http.ResponseWriter, r *http.Request, b blob.Reader) error {
+	header := w.Header()
+	header.Set("Content-Length", strconv.FormatInt(b.Size(), 10))
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	if small, ok := b.(blob.Small); ok {
+		content, err := small.Bytes()
+		if err != nil {
+			return err
+		}
+		w.Write(content) // an error here is the client's loss
+		return nil
+	}
+	// A limit saves asking for the end of the file.
+	io.Copy(w, io.LimitReader(b, b.Size()))
 	return nil
 }
 

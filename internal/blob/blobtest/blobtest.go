@@ -196,7 +196,20 @@ func check(t testing.TB, s blob.Store, key blob.Key, want []byte) error {
 	if r.Size() != int64(len(want)) {
 		return fmt.Errorf("object %s: got size %d, want %d", key, r.Size(), len(want))
 	}
-	return nil
+	return checkSmall(r, key, want)
+}
+
+// checkSmall is check for who wants all bytes at once, if r is for that.
+func checkSmall(r blob.Reader, key blob.Key, want []byte) error {
+	small, ok := r.(blob.Small)
+	if !ok {
+		return nil
+	}
+	got, err := small.Bytes()
+	if err == nil && !bytes.Equal(got, want) {
+		err = fmt.Errorf("object %s: Bytes: got %d bytes of %s, want %d of %s", key, len(got), digestOf(got), len(want), digestOf(want))
+	}
+	return err
 }
 
 func (p *place) has(key blob.Key, want []byte) {

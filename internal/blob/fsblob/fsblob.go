@@ -278,16 +278,25 @@ func (s *Store) Open(ctx context.Context, key blob.Key) (blob.Reader, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	_, f, info, err := s.openFile(key)
+	if err != nil {
+		return nil, err
+	}
+	return &reader{f: f, size: info.Size()}, nil
+}
+
+// openFile opens the file of a finished object and returns its name, too.
+func (s *Store) openFile(key blob.Key) (string, *os.File, fs.FileInfo, error) {
 	name, err := keyPath(key)
 	if err != nil {
 		if key.Check() == nil {
-			return nil, fmt.Errorf("open blob %s: not finished: %w", key, fs.ErrNotExist)
+			return "", nil, nil, fmt.Errorf("open blob %s: not finished: %w", key, fs.ErrNotExist)
 		}
-		return nil, err
+		return "", nil, nil, err
 	}
 	f, info, err := s.d.open(name, os.O_RDONLY)
 	if err != nil {
-		return nil, fmt.Errorf("open blob %s: %w", key, mark(err))
+		return "", nil, nil, fmt.Errorf("open blob %s: %w", key, mark(err))
 	}
-	return &reader{f: f.File, size: info.Size()}, nil
+	return name, f.File, info, nil
 }

@@ -25,6 +25,12 @@ func TestStore(t *testing.T) {
 		{"renaming", func(s *Store) { s.renames.Store(true) }},
 		{"plain open", func(s *Store) { s.d.plain = true }},
 	}
+	t.Run("remembering", func(t *testing.T) {
+		blobtest.Run(t, func(t *testing.T) blobtest.Place {
+			dir := t.TempDir()
+			return func() blob.Store { return openTest(t, dir, nil).Remember(1 << 20) }
+		})
+	})
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
 			blobtest.Run(t, func(t *testing.T) blobtest.Place {

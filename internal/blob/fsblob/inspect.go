@@ -83,12 +83,14 @@ func (s *Store) inspect(name string) (blob.Condition, error) {
 
 // OpenOnce implements blob.Inspector.
 func (s *Store) OpenOnce(ctx context.Context, key blob.Key) (blob.Reader, error) {
-	r, err := s.Open(ctx, key)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	_, f, info, err := s.openFile(key)
 	if err != nil {
 		return nil, err
 	}
-	f := r.(*reader)
-	return &onceReader{reader: f, f: f.f}, nil
+	return &onceReader{reader: &reader{f: f, size: info.Size()}, f: f}, nil
 }
 
 // forgetEvery is after how many bytes the system is told to forget them.
