@@ -311,7 +311,9 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 }
 
 // Sync makes the content durable.
-func (f *file) Sync() error { return asSyncError(f.d.do("fsync", f.name, f.File.Sync)) }
+func (f *file) Sync() error {
+	return asSyncError(f.d.do("fsync", f.name, func() error { return syncContent(f.File) }))
+}
 
 // Truncate makes the file size bytes long.
 func (f *file) Truncate(size int64) error {

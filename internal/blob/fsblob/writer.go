@@ -12,6 +12,12 @@ import (
 // spaceEvery is after how many written bytes free space is looked at again.
 const spaceEvery = 8 << 20
 
+// writebackEvery is after how many written bytes the kernel is asked to begin
+// writing them to the disk. By itself it waits until it is told to by an fsync,
+// or for half a minute: the disk would be idle while a large object comes in,
+// and the client idle while it is then written.
+const writebackEvery = 4 << 20
+
 // replayBuffer is how many bytes Replay and the search for leftovers read at once.
 const replayBuffer = 128 << 10
 
@@ -22,6 +28,7 @@ type writer struct {
 	f         *file
 	size      int64
 	unchecked int64  // bytes written since free space was looked at
+	behind    int64  // up to where the kernel was asked to begin with the disk
 	final     object // where Commit puts the object, once it has begun to
 	done      bool   // it is there
 	err       error  // why there is nothing more to be done with the object
@@ -88,7 +95,7 @@ func (s *Store) resume(ctx context.Context, key blob.Key, size int64) (blob.Writ
 		f.Close()
 		return nil, err
 	}
-	return &writer{s: s, key: key, f: f, size: size}, nil
+	return &writer{s: s, key: key, f: f, size: size, behind: size}, nil
 }
 
 // cut makes f, which has has bytes, one of size bytes that has no other name.
@@ -133,7 +140,10 @@ func (w *writer) write(p []byte) error {
 		}
 		return err
 	}
-	w.size += int64(len(p))
+	if w.size += int64(len(p)); w.size-w.behind >= writebackEvery {
+		beginWriteback(w.f.File, w.behind, w.size-w.behind)
+		w.behind = w.size
+	}
 	return nil
 }
 
