@@ -344,6 +344,13 @@ func (u *fakeUpload) Commit(_ context.Context, d oci.Digest) error {
 	return nil
 }
 
+func (u *fakeUpload) Finish(ctx context.Context, offset int64, r io.Reader, d oci.Digest) error {
+	if err := u.Append(ctx, offset, r); err != nil {
+		return err
+	}
+	return u.Commit(ctx, d)
+}
+
 func (u *fakeUpload) Cancel(context.Context) error {
 	end, err := u.f.begin("cancel")
 	defer end()

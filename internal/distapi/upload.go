@@ -3,6 +3,7 @@ package distapi
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -76,10 +77,7 @@ func isEmpty(d oci.Digest) bool { return d == d.Algorithm().FromBytes(nil) }
 // uploadWhole uploads a blob with one request. Nobody knows of the session, so
 // it ends with the request.
 func (h *Handler) uploadWhole(w http.ResponseWriter, r *http.Request, c *call, up registry.Upload) error {
-	err := h.receive(w, r, up, registry.Anywhere)
-	if err == nil {
-		err = up.Commit(r.Context(), c.route.Digest)
-	}
+	err := h.receive(w, r, func(body io.Reader) error { return up.Finish(r.Context(), registry.Anywhere, body, c.route.Digest) })
 	if err != nil {
 		return errors.Join(err, ignoreUnknown(up.Cancel(context.WithoutCancel(r.Context()))))
 	}
@@ -105,7 +103,7 @@ func (h *Handler) uploadAppend(w http.ResponseWriter, r *http.Request, c *call) 
 	if err != nil {
 		return err
 	}
-	if err := h.receive(w, r, up, offset); err != nil {
+	if err := h.receive(w, r, func(body io.Reader) error { return up.Append(r.Context(), offset, body) }); err != nil {
 		return err
 	}
 	h.uploadHere(w, r, c, up)
@@ -124,11 +122,11 @@ func (h *Handler) uploadFinish(w http.ResponseWriter, r *http.Request, c *call) 
 		return err
 	}
 	if r.ContentLength != 0 {
-		if err := h.receive(w, r, up, offset); err != nil {
-			return err
-		}
+		err = h.receive(w, r, func(body io.Reader) error { return up.Finish(r.Context(), offset, body, c.route.Digest) })
+	} else {
+		err = up.Commit(r.Context(), c.route.Digest)
 	}
-	if err := up.Commit(r.Context(), c.route.Digest); err != nil {
+	if err != nil {
 		return err
 	}
 	h.created(w, r, blobRoute(c.route.Repo, c.route.Digest), c.route.Digest)
@@ -204,11 +202,11 @@ func contentRange(r *http.Request, up registry.Upload) (int64, error) {
 	return from, nil
 }
 
-// receive adds the body of r to up. What goes wrong with the body itself is the
-// client's to hear of.
-func (h *Handler) receive(w http.ResponseWriter, r *http.Request, up registry.Upload, offset int64) error {
+// receive gives the body of r to an upload. What goes wrong with the body itself
+// is the client's to hear of.
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request, to func(io.Reader) error) error {
 	body := newBody(w, r)
-	err := up.Append(r.Context(), offset, body)
+	err := to(body)
 	shown, _ := errors.AsType[*oci.Error](err)
 	switch {
 	case err == nil:

@@ -27,7 +27,11 @@ func (u *upload) Commit(ctx context.Context, d oci.Digest) error {
 	if err := t.hold(); err != nil {
 		return err
 	}
-	if done, err := u.commitKnown(ctx, d); done || err != nil {
+	h, err := restoreHash(u.rec)
+	if err != nil {
+		return err
+	}
+	if done, err := u.commitKnown(ctx, d, h, u.rec.Size); done || err != nil {
 		return err
 	}
 	a, err := u.open(ctx, t)
@@ -35,20 +39,26 @@ func (u *upload) Commit(ctx context.Context, d oci.Digest) error {
 		return err
 	}
 	defer a.w.Close()
+	return a.commit(ctx, d)
+}
+
+// commit makes what was written the content of d. Its turn is held.
+func (a *appender) commit(ctx context.Context, d oci.Digest) error {
+	u := a.u
 	if err := u.verify(ctx, a, d); err != nil {
 		return err
 	}
 	key, err := a.w.Commit(ctx, d)
 	if errors.Is(err, blob.ErrLost) { // what a failed fsync was to keep may be gone
-		return t.do(func() error { return u.drop(ctx, fmt.Errorf("commit blob %s: %w", d, err)) })
+		return a.t.do(func() error { return u.drop(ctx, fmt.Errorf("commit blob %s: %w", d, err)) })
 	}
 	if err != nil {
-		return u.giveUpIfFull(ctx, t, fmt.Errorf("commit blob %s: %w", d, err))
+		return u.giveUpIfFull(ctx, a.t, fmt.Errorf("commit blob %s: %w", d, err))
 	}
 	if _, err := u.c.Records.CommitUpload(ctx, u.rec, meta.Blob{Digest: d, Key: key, Size: a.size}, u.c.by); err != nil {
 		return uploadGone(err, u.rec.ID)
 	}
-	u.c.sessions.end(u.rec.ID)
+	u.end()
 	if err := a.w.Settle(ctx); err != nil {
 		u.c.Log.Warn("settle an upload; the next start will", "upload", string(u.rec.ID), "error", err)
 	}
@@ -56,27 +66,23 @@ func (u *upload) Commit(ctx context.Context, d oci.Digest) error {
 }
 
 // commitKnown is the short way for content that is stored already: the bytes
-// that came are compared by their hash, and dropped.
-func (u *upload) commitKnown(ctx context.Context, d oci.Digest) (bool, error) {
+// that came, of which h is the hash, are compared by that, and dropped.
+func (u *upload) commitKnown(ctx context.Context, d oci.Digest, h hash.Hash, size int64) (bool, error) {
 	known, err := u.c.stored(ctx, d)
 	if err != nil || !known || !u.s.trusted() || u.rec.Algorithm != d.Algorithm() {
-		return false, err
-	}
-	h, err := restoreHash(u.rec)
-	if err != nil {
 		return false, err
 	}
 	if has := u.rec.Algorithm.Digest(h); has != d {
 		return false, u.drop(ctx, digestInvalid(d, has))
 	}
-	_, err = u.c.Records.CommitUpload(ctx, u.rec, meta.Blob{Digest: d, Size: u.rec.Size}, u.c.by)
+	_, err = u.c.Records.CommitUpload(ctx, u.rec, meta.Blob{Digest: d, Size: size}, u.c.by)
 	if errors.Is(err, meta.ErrConflict) {
 		return false, nil // it was collected just now
 	}
 	if err != nil {
 		return false, uploadGone(err, u.rec.ID)
 	}
-	u.c.sessions.end(u.rec.ID)
+	u.end()
 	if err := u.c.Blobs.Delete(ctx, u.rec.Key); err != nil {
 		u.c.Log.Warn("delete the bytes of an upload; the next start will", "upload", string(u.rec.ID), "error", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"berth/internal/blob"
@@ -56,11 +55,8 @@ type Core struct {
 	Options
 	by       event.Actor // whom As named
 	sessions *sessions
-	buffers  *sync.Pool // of *[]byte: the memory of running transfers, one each
+	memory   *memory
 }
-
-// bufferSize is what one transfer needs of memory.
-const bufferSize = 64 << 10
 
 var _ Service = (*Core)(nil)
 
@@ -72,11 +68,7 @@ func New(o Options) *Core {
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = time.Second
 	}
-	buffers := &sync.Pool{New: func() any {
-		b := make([]byte, bufferSize)
-		return &b
-	}}
-	return &Core{Options: o, sessions: newSessions(), buffers: buffers}
+	return &Core{Options: o, sessions: newSessions(), memory: newMemory()}
 }
 
 // As returns the same Core working for by: upload sessions belong to the user of

@@ -362,11 +362,12 @@ func TestStalledUploadIsRecorded(t *testing.T) {
 	e.opts.CheckpointEvery = time.Millisecond
 	e.restart()
 	u := e.start(a)
+	same := e.resume(a, u)
 	stalled := newHeldReader(randomBytes(1000))
 	ended := make(chan error)
 	go func() { ended <- u.Append(context.WithoutCancel(t.Context()), 0, stalled) }()
 	<-stalled.reached
-	for e.resume(a, u).Size() != 1000 { // go test's own time limit ends this
+	for e.resume(a, same).Size() != 1000 { // go test's own time limit ends this
 		time.Sleep(time.Millisecond)
 	}
 	stalled.Interrupt()

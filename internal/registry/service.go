@@ -155,6 +155,10 @@ type Upload interface {
 	// DIGEST_INVALID, and the session is over, when it is not d's.
 	Commit(ctx context.Context, d oci.Digest) error
 
+	// Finish is Append and then Commit, as one step and for less: what came is
+	// recorded before the blob is only if the one or the other fails.
+	Finish(ctx context.Context, offset int64, r io.Reader, d oci.Digest) error
+
 	// Cancel ends the session and drops its bytes.
 	Cancel(ctx context.Context) error
 }

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"berth/internal/meta"
@@ -28,7 +29,14 @@ type session struct {
 	// Otherwise they are read again before they are believed.
 	continuous bool
 	used       time.Time
+
+	// version is that of the record after the last save that this process knows
+	// of, or unsure. Nobody else saves.
+	version atomic.Int64
 }
+
+// unsure is the version of a record that has to be read.
+const unsure = -1
 
 // A turn is one Append's or Commit's right to write to a session.
 type turn struct {
@@ -56,6 +64,7 @@ func (ss *sessions) get(id meta.UploadID, now time.Time) *session {
 	s, ok := ss.byID[id]
 	if !ok {
 		s = &session{}
+		s.version.Store(unsure)
 		ss.byID[id] = s
 	}
 	s.used = now
@@ -75,6 +84,7 @@ func (ss *sessions) forget(before time.Time) {
 	defer ss.mu.Unlock()
 	for id, s := range ss.byID {
 		if s.used.Before(before) && s.idle() {
+			s.over()
 			delete(ss.byID, id)
 		}
 	}
@@ -126,6 +136,18 @@ func (t *turn) do(f func() error) error {
 func (t *turn) hold() error {
 	return t.do(func() error { t.held = true; return nil })
 }
+
+// isAt reports whether the record is known to have a version still.
+func (t *turn) isAt(version int64) bool { return t.s.version.Load() == version }
+
+// saved notes what the record is now. It is called while t has the right to write.
+func (t *turn) saved(rec meta.Upload) {
+	t.recorded = rec.Size
+	t.s.version.Store(rec.Version)
+}
+
+// over notes that the record may be gone.
+func (s *session) over() { s.version.Store(unsure) }
 
 // release gives the right back, if t still has it.
 func (t *turn) release() {

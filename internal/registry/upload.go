@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"io/fs"
-	"sync"
 	"time"
 
 	"berth/internal/blob"
@@ -30,9 +28,10 @@ type Interrupter interface {
 
 // upload is the Upload of a Core.
 type upload struct {
-	c   *Core
-	rec meta.Upload
-	s   *session
+	c     *Core
+	rec   meta.Upload
+	s     *session
+	ended bool // by a drop or a commit of this value
 }
 
 var _ Upload = (*upload)(nil)
@@ -75,49 +74,35 @@ func (c *Core) ForgetSessions(idle time.Duration) { c.sessions.forget(time.Now()
 func (u *upload) ID() meta.UploadID { return u.rec.ID }
 func (u *upload) Size() int64       { return u.rec.Size }
 
-// take gets the right to write and reads the record again, since whoever wrote
-// before may have moved it on.
+// take gets the right to write and reads the record again if whoever wrote
+// before has moved it on, or may have.
 func (u *upload) take(ctx context.Context, offset int64, interrupt func()) (*turn, error) {
 	t, at, ok := u.s.take(offset, u.rec.Size, interrupt)
 	if !ok {
 		return nil, &RangeError{ID: u.rec.ID, Size: at}
 	}
-	rec, err := u.c.Records.FindUpload(ctx, u.rec.Repo, u.rec.ID)
-	if err != nil {
+	if err := u.refresh(ctx, t); err != nil {
 		t.release()
-		if errors.Is(err, meta.ErrNotFound) {
-			return nil, uploadUnknown(u.rec.ID)
-		}
 		return nil, err
 	}
-	u.rec = rec
-	if err := t.do(func() error { t.recorded = rec.Size; return nil }); err != nil {
-		return nil, err
-	}
-	if offset >= 0 && offset != rec.Size {
+	if offset >= 0 && offset != u.rec.Size {
 		t.release()
-		return nil, &RangeError{ID: rec.ID, Size: rec.Size}
+		return nil, &RangeError{ID: u.rec.ID, Size: u.rec.Size}
 	}
 	return t, nil
 }
 
-// Append implements Upload.
-func (u *upload) Append(ctx context.Context, offset int64, r io.Reader) error {
-	interrupt := func() {}
-	if i, ok := r.(Interrupter); ok {
-		interrupt = i.Interrupt
+// refresh reads the record again unless it is known to be as it was last read.
+func (u *upload) refresh(ctx context.Context, t *turn) error {
+	if t.isAt(u.rec.Version) {
+		return nil
 	}
-	t, err := u.take(ctx, offset, interrupt)
+	rec, err := u.c.Records.FindUpload(ctx, u.rec.Repo, u.rec.ID)
 	if err != nil {
-		return err
+		return uploadGone(err, u.rec.ID)
 	}
-	defer t.release()
-	a, err := u.open(ctx, t)
-	if err != nil {
-		return err
-	}
-	defer a.w.Close()
-	return a.run(ctx, r)
+	u.rec = rec
+	return t.do(func() error { t.saved(rec); return nil })
 }
 
 // open opens the object where the record says, and its hash in the same state.
@@ -166,111 +151,6 @@ func restoreHash(rec meta.Upload) (hash.Hash, error) {
 	return h, nil
 }
 
-// An appender is one running Append. What was written, its hash and its size
-// only change together, while the turn is held.
-type appender struct {
-	u    *upload
-	t    *turn
-	w    blob.Writer
-	h    hash.Hash
-	size int64 // bytes written so far
-}
-
-// run copies r to the object until it ends, with a checkpoint now and then and
-// one at the end, whatever the end is.
-func (a *appender) run(ctx context.Context, r io.Reader) error {
-	buf := a.u.c.buffers.Get().(*[]byte)
-	defer a.u.c.buffers.Put(buf)
-	stop := a.keep(ctx)
-	defer stop()
-	for {
-		n, err := r.Read(*buf)
-		if n > 0 {
-			if werr := a.write(ctx, (*buf)[:n]); werr != nil {
-				return a.u.giveUpIfFull(ctx, a.t, werr)
-			}
-		}
-		if err == io.EOF {
-			return a.u.giveUpIfFull(ctx, a.t, a.checkpoint(ctx))
-		}
-		if err != nil {
-			return errors.Join(fmt.Errorf("read upload: %w", err), a.checkpoint(ctx))
-		}
-	}
-}
-
-// keep makes a checkpoint every so often, whether anything arrives or not, until
-// stop is called: a client that stalls may never come back, and the process may
-// end meanwhile. What goes wrong with one will go wrong with the next, which run
-// makes itself.
-func (a *appender) keep(ctx context.Context) (stop func()) {
-	done := make(chan struct{})
-	var kept sync.WaitGroup
-	kept.Go(func() {
-		tick := time.NewTicker(a.u.c.CheckpointEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-				_ = a.checkpoint(ctx)
-			}
-		}
-	})
-	return func() {
-		close(done)
-		kept.Wait()
-	}
-}
-
-func (a *appender) write(ctx context.Context, p []byte) error {
-	return a.t.do(func() error {
-		if limit := a.u.c.MaxUpload; limit > 0 && a.size+int64(len(p)) > limit {
-			return a.u.drop(ctx, &oci.Error{Code: oci.SizeInvalid, Message: fmt.Sprintf("blobs are limited to %d bytes in this registry", limit)})
-		}
-		if _, err := a.w.Write(p); err != nil {
-			return err
-		}
-		a.h.Write(p) // never fails
-		if a.size += int64(len(p)); a.size-a.u.rec.Size < a.u.c.CheckpointBytes {
-			return nil
-		}
-		return a.save(ctx)
-	})
-}
-
-// checkpoint saves what was written since the last one.
-func (a *appender) checkpoint(ctx context.Context) error {
-	return a.t.do(func() error { return a.save(ctx) })
-}
-
-// save records size, hash and state in one step. The caller holds the turn.
-//
-// It does so for a client that has gone, too: that one will ask where to go on.
-func (a *appender) save(ctx context.Context) error {
-	ctx = context.WithoutCancel(ctx)
-	var err error
-	next := a.u.rec
-	if a.size == next.Size {
-		return nil
-	}
-	if next.State, err = a.w.Checkpoint(ctx); err != nil {
-		return err
-	}
-	if next.Hash, err = a.h.(encoding.BinaryMarshaler).MarshalBinary(); err != nil {
-		return fmt.Errorf("save hash of upload %s: %w", next.ID, err)
-	}
-	next.Size = a.size
-	if err := a.u.c.Records.SaveUpload(ctx, next); err != nil {
-		return uploadGone(err, next.ID) // it may have expired while the client was slow
-	}
-	next.Version++
-	a.u.rec = next
-	a.t.recorded = next.Size
-	return nil
-}
-
 // giveUpIfFull drops the upload if err says that there is no space: what it
 // holds is worth more to the others. If t was taken over, it is the other's.
 func (u *upload) giveUpIfFull(ctx context.Context, t *turn, err error) error {
@@ -285,7 +165,7 @@ func (u *upload) giveUpIfFull(ctx context.Context, t *turn, err error) error {
 func (u *upload) drop(ctx context.Context, why error) error {
 	switch err := u.c.Records.DropUpload(ctx, u.rec); {
 	case err == nil:
-		u.c.sessions.end(u.rec.ID)
+		u.end()
 	case !errors.Is(err, meta.ErrNoSpace):
 		return errors.Join(why, err)
 	}
@@ -293,6 +173,13 @@ func (u *upload) drop(ctx context.Context, why error) error {
 		u.c.Log.Warn("delete the bytes of an ended upload; the collector will", "upload", string(u.rec.ID), "error", err)
 	}
 	return why
+}
+
+// end notes that the record is gone. Only who has the turn may call it.
+func (u *upload) end() {
+	u.ended = true
+	u.s.over()
+	u.c.sessions.end(u.rec.ID)
 }
 
 // Cancel implements Upload. It takes over from an Append, but waits for no

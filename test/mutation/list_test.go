@@ -121,7 +121,10 @@ func ofRecords() []mutation {
 
 // ofUploads are about what comes between two who write.
 func ofUploads() []mutation {
-	const upload, sessions, commit = "internal/registry/upload.go", "internal/registry/sessions.go", "internal/registry/commit.go"
+	const (
+		upload, appending = "internal/registry/upload.go", "internal/registry/append.go"
+		sessions, commit  = "internal/registry/sessions.go", "internal/registry/commit.go"
+	)
 	return []mutation{
 		{
 			name: "who may take over", file: sessions, run: "TestTakeover",
@@ -169,7 +172,22 @@ func ofUploads() []mutation {
 			new: "err == nil && false {",
 		},
 		{
-			name: "a cut connection is recorded", file: upload, run: "TestUpload/cut", soak: true,
+			name: "what failed to become a blob is recorded", file: appending, run: "TestFinish$",
+			old: "	if err != nil && !u.ended {",
+			new: "	if false {",
+		},
+		{
+			name: "a record that another one saved is read again", file: sessions, run: "TestStaleValue",
+			old: "return t.s.version.Load() == version }",
+			new: "return true }",
+		},
+		{
+			name: "who has stalled is recorded", file: appending, run: "TestStalledLargeUpload", soak: true,
+			old: "			_ = a.checkpoint(ctx) // as in run",
+			new: "			_ = ctx // as in run",
+		},
+		{
+			name: "a cut connection is recorded", file: appending, run: "TestUpload/cut", soak: true,
 			old: `errors.Join(fmt.Errorf("read upload: %w", err), a.checkpoint(ctx))`,
 			new: `errors.Join(fmt.Errorf("read upload: %w", err), nil)`,
 		},
