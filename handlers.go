@@ -97,7 +97,7 @@ func (s *Server) newAPI(open func(auth.Principal, event.Actor) registry.Service,
 		Version: s.version, ReadOnly: s.cfg.ReadOnly,
 		Open: open, Core: core, History: s.meta, Usage: s.measuring,
 		Retention: retaining{s}, Background: background{s}, Now: s.now,
-		Begin: func(r *http.Request, operation string) { ops.SetRoute(r.Context(), "api_"+operation) },
+		Begin: func(w http.ResponseWriter, operation string) { ops.SetRoute(w, "api_"+operation) },
 	})
 }
 
@@ -105,8 +105,8 @@ func (s *Server) newAPI(open func(auth.Principal, event.Actor) registry.Service,
 func beside(dist *distapi.Handler, rest *api.Handler) http.Handler {
 	return dist.Beside(func(w http.ResponseWriter, r *http.Request, c distapi.Caller) error {
 		if !c.Principal.Anonymous() {
-			ops.SetUser(r.Context(), c.Principal.Name)
-			ops.SetLogIn(r.Context(), string(c.Principal.Via))
+			ops.SetUser(w, c.Principal.Name)
+			ops.SetLogIn(w, string(c.Principal.Via))
 		}
 		return rest.ServeHTTP(w, r, api.Caller{Principal: c.Principal, By: c.By, Check: c.Check, Enter: c.Enter, Readable: c.Readable})
 	})

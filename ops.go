@@ -89,16 +89,16 @@ func (s *Server) record(next http.Handler) http.Handler {
 }
 
 // begin tells the metrics what a request asks for.
-func begin(r *http.Request, kind route.Kind) { ops.SetRoute(r.Context(), kind.String()) }
+func begin(w http.ResponseWriter, kind route.Kind) { ops.SetRoute(w, kind.String()) }
 
 // observe tells the access log and the metrics what a request was.
-func observe(r *http.Request, o distapi.Outcome) {
+func observe(w http.ResponseWriter, o distapi.Outcome) {
 	if o.Route.Kind != route.None {
-		ops.SetRoute(r.Context(), o.Route.Kind.String())
+		ops.SetRoute(w, o.Route.Kind.String())
 	}
 	if !o.Principal.Anonymous() {
-		ops.SetUser(r.Context(), o.Principal.Name)
-		ops.SetLogIn(r.Context(), string(o.Principal.Via))
+		ops.SetUser(w, o.Principal.Name)
+		ops.SetLogIn(w, string(o.Principal.Via))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"berth"
 	"berth/config"
+	"berth/internal/linelog"
 )
 
 func newServeCommand() *cobra.Command {
@@ -38,7 +39,9 @@ func newServeCommand() *cobra.Command {
 // serve runs the registry of a configuration. prepare is what is done before its
 // files are opened.
 func serve(cmd *cobra.Command, loaded *config.Loaded, prepare func(logger) error) error {
-	log := newLogger(loaded.Config.Log)
+	lines := newLines(loaded.Config.Log)
+	defer lines.Flush()
+	log := newLogger(lines, loaded.Config.Log.Fields)
 	for _, note := range loaded.Notes {
 		log.Warn(note)
 	}
@@ -59,21 +62,25 @@ func serve(cmd *cobra.Command, loaded *config.Loaded, prepare func(logger) error
 	return err
 }
 
-// newLogger logs to standard error, so that standard output stays what a person
-// reads.
-func newLogger(c config.Log) *slog.Logger {
+// newLines returns what writes the log: to standard error, so that standard output
+// stays what a person reads.
+func newLines(c config.Log) *linelog.Handler {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
 		level = slog.LevelInfo // Validate has refused it
 	}
-	options := &slog.HandlerOptions{Level: level}
-	var handler slog.Handler = slog.NewTextHandler(os.Stderr, options)
+	options := linelog.Options{Level: level}
 	if c.Format == config.LogJSON {
-		handler = slog.NewJSONHandler(os.Stderr, options)
+		options.Format = linelog.JSON
 	}
-	var fields []slog.Attr
-	for _, name := range slices.Sorted(maps.Keys(c.Fields)) {
-		fields = append(fields, slog.String(name, c.Fields[name]))
+	return linelog.New(os.Stderr, options)
+}
+
+// newLogger returns a logger whose lines all have the fields.
+func newLogger(lines *linelog.Handler, fields map[string]string) *slog.Logger {
+	var attrs []slog.Attr
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		attrs = append(attrs, slog.String(name, fields[name]))
 	}
-	return slog.New(handler.WithAttrs(fields))
+	return slog.New(lines.WithAttrs(attrs))
 }

@@ -66,9 +66,9 @@ type Options struct {
 
 	Now func() time.Time
 
-	// Begin, if it is set, is told which operation a request is, as soon as that is
-	// known.
-	Begin func(r *http.Request, operation string)
+	// Begin, if it is set, is told which operation the request is that a writer
+	// answers, as soon as that is known.
+	Begin func(w http.ResponseWriter, operation string)
 }
 
 // Core is what *registry.Core does besides being a registry.Service.
@@ -132,7 +132,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, c Caller) er
 	}
 	q.caller = c
 	if h.o.Begin != nil {
-		h.o.Begin(r, q.op.id)
+		h.o.Begin(w, q.op.id)
 	}
 	if err := q.admit(); err != nil {
 		return err

@@ -85,9 +85,9 @@ type Handler struct {
 	// and all tags.
 	CatalogMax, TagsMax int
 
-	// Begin, if it is set, is told what a request asks for as soon as that is
-	// understood.
-	Begin func(*http.Request, route.Kind)
+	// Begin, if it is set, is told what the request that a writer answers asks for,
+	// as soon as that is understood.
+	Begin func(http.ResponseWriter, route.Kind)
 
 	// Pulled, if it is set, is told of every blob and every manifest that was sent,
 	// of those of which only the header was asked for, and of blobs that the client
@@ -100,7 +100,7 @@ type Handler struct {
 	Used func(oci.Repo, oci.Digest, meta.Use)
 
 	// Observe, if it is set, is told of every request before its answer ends.
-	Observe func(*http.Request, Outcome)
+	Observe func(http.ResponseWriter, Outcome)
 
 	Log *slog.Logger
 }
@@ -201,7 +201,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, serve func(*cal
 		p = h.explain(r, &c, err)
 	}
 	if h.Observe != nil {
-		h.Observe(r, Outcome{Route: c.route, Principal: c.id.who, Code: p.code()})
+		h.Observe(w, Outcome{Route: c.route, Principal: c.id.who, Code: p.code()})
 	}
 	if err != nil {
 		h.writeError(w, r, &c, p, err)
@@ -219,7 +219,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
 		return err
 	}
 	if h.Begin != nil {
-		h.Begin(r, c.route.Kind)
+		h.Begin(w, c.route.Kind)
 	}
 	if err := refuseEncoding(r); err != nil {
 		return err

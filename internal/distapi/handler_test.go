@@ -367,7 +367,7 @@ func TestCrossSite(t *testing.T) {
 func TestObserve(t *testing.T) {
 	b := newBench(t, "basic")
 	var got []Outcome
-	b.Observe = func(_ *http.Request, o Outcome) { got = append(got, o) }
+	b.Observe = func(_ http.ResponseWriter, o Outcome) { got = append(got, o) }
 	b.status(t, "GET", "/v2/app/tags/list", []string{"Basic YWxpY2U6c2VjcmV0"}, "")
 	b.status(t, "GET", "/v2/app/tags/list", nil, "")
 	b.status(t, "GET", "/v2/nonsense", nil, "")

@@ -34,33 +34,48 @@ type exchange struct {
 	late    atomic.Bool // because the client was too slow
 }
 
-type exchangeKey struct{}
-
 // SetRoute notes what kind of thing a request asks for, such as "blob-get". It
 // becomes a label of metrics: give one of a fixed set of names, never anything
-// that comes from the request. ctx is the context of the request; outside of
-// Record it is without effect. Metrics count a request by the first route.
+// that comes from the request. w is where the answer to the request goes: what
+// Record gave to the handler, or something that unwraps to it, as
+// http.ResponseController asks of it. With any other it is without effect. Metrics
+// count a request by the first route.
 //
 // SetRoute and SetUser are called from the handler's goroutine.
-func SetRoute(ctx context.Context, route string) {
-	if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+func SetRoute(w http.ResponseWriter, route string) {
+	if e := exchangeOf(w); e != nil {
 		e.route = route
 		e.metrics.enter(e)
 	}
 }
 
 // SetUser notes who sent a request, once that is known for sure; see SetRoute.
-func SetUser(ctx context.Context, user string) {
-	if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+func SetUser(w http.ResponseWriter, user string) {
+	if e := exchangeOf(w); e != nil {
 		e.user = user
 	}
 }
 
 // SetLogIn notes who has checked that the user is who they say, if it was not the
 // registry itself: "proxy"; see SetRoute.
-func SetLogIn(ctx context.Context, by string) {
-	if e, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+func SetLogIn(w http.ResponseWriter, by string) {
+	if e := exchangeOf(w); e != nil {
 		e.logIn = by
+	}
+}
+
+// exchangeOf returns what is known of the request that w answers; nil outside of
+// Record.
+func exchangeOf(w http.ResponseWriter) *exchange {
+	for {
+		switch t := w.(type) {
+		case *responseWriter:
+			return t.e
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return nil
+		}
 	}
 }
 

@@ -100,7 +100,7 @@ func (h *Health) Open() bool { return !h.closed.Load() }
 // do not make it 503.
 func (h *Health) Checks() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		SetRoute(r.Context(), "health")
+		SetRoute(w, "health")
 		h.mu.Lock()
 		told := maps.Clone(h.warnings)
 		maps.Copy(told, h.problems)
@@ -171,7 +171,7 @@ func (h *Health) Readiness(d Detail) http.Handler {
 
 func healthHandler(d Detail, ask func() (HealthState, bool)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		SetRoute(r.Context(), "health")
+		SetRoute(w, "health")
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {

@@ -42,7 +42,7 @@ func TestMetrics(t *testing.T) {
 		t.Error("a second metric of the same name: got no error")
 	}
 	h := Record(RecordOptions{Metrics: m}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		SetRoute(r.Context(), strings.TrimPrefix(r.URL.Path, "/"))
+		SetRoute(w, strings.TrimPrefix(r.URL.Path, "/"))
 		_, _ = io.Copy(io.Discard, r.Body)
 		if !strings.Contains(scrape(t, m), "berth_http_requests_in_flight 1\n") {
 			t.Error("the request isn't counted as in flight")
@@ -80,7 +80,7 @@ func TestMetricsBoundRoutes(t *testing.T) {
 	for i := range 10 * maxRoutes {
 		m.traffic.route(fmt.Sprintf("route-%d", i))
 	}
-	if n := len(m.traffic.routes); n > maxRoutes+1 {
+	if n := len(m.traffic.list()); n > maxRoutes+1 {
 		t.Errorf("got %d routes, want %d and other", n, maxRoutes)
 	}
 	if got := m.traffic.route("route-0").name; got != "route-0" {

@@ -1,9 +1,8 @@
 package ops
 
 import (
-	"context"
-	"crypto/rand"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -16,7 +15,8 @@ import (
 // RecordOptions are what Record needs.
 type RecordOptions struct {
 	// Log gets one line per request, at info. Those with a route of Quiet are
-	// logged at debug. Nil means no access log.
+	// logged at debug. Nil means no access log. If its handler has a method Later,
+	// lines go to the handler that this returns: they may be kept back for a moment.
 	Log   *slog.Logger
 	Quiet []string
 
@@ -51,40 +51,73 @@ func Record(o RecordOptions, next http.Handler) http.Handler {
 	for _, route := range o.Quiet {
 		quiet[route] = true
 	}
+	handler := o.handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		e := &exchange{start: time.Now(), metrics: o.Metrics}
-		id := idOf(r)
-		w.Header().Set(requestID, id)
-		parent := r.Context()
-		r = r.WithContext(context.WithValue(parent, exchangeKey{}, e))
+		rec := &recording{exchange: exchange{start: time.Now(), metrics: o.Metrics}, id: [1]string{idOf(r)}}
+		e := &rec.exchange
+		rec.writer = responseWriter{ResponseWriter: w, e: e}
+		w.Header()[requestID] = rec.id[:]
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &bodyReader{ReadCloser: r.Body, e: e}
+			rec.body = bodyReader{ReadCloser: r.Body, e: e}
+			r = r.WithContext(r.Context()) // net/http goes by the body in the original
+			r.Body = &rec.body
 		}
 		o.Metrics.begin()
 		panicked := true
 		defer func() {
-			status := e.outcome(parent)
+			status := e.outcome(r.Context())
 			if panicked && e.status == 0 {
 				status = http.StatusInternalServerError
 			}
-			took := time.Since(e.start)
+			now := time.Now()
+			took := now.Sub(e.start)
 			o.Metrics.end(e, r.Method, status, took)
-			if o.Log != nil {
-				o.log(r, e, id, status, took, quiet[e.route])
+			if handler != nil {
+				o.log(handler, r, line{e, rec.id[0], status, now, took, quiet[e.route]})
 			}
 		}()
-		next.ServeHTTP(&responseWriter{ResponseWriter: w, e: e}, r)
+		next.ServeHTTP(&rec.writer, r)
 		panicked = false
 	})
 }
 
+// A recording is what Record needs for one request, in one piece.
+type recording struct {
+	exchange exchange
+	writer   responseWriter
+	body     bodyReader
+	id       [1]string // as a header has it
+}
+
+// handler returns what access log lines go to; nil if there is none.
+func (o RecordOptions) handler() slog.Handler {
+	if o.Log == nil {
+		return nil
+	}
+	h := o.Log.Handler()
+	if patient, ok := h.(interface{ Later() slog.Handler }); ok {
+		return patient.Later()
+	}
+	return h
+}
+
+// A line is what is logged of a request when it is done.
+type line struct {
+	*exchange
+	id     string
+	status int
+	now    time.Time
+	took   time.Duration
+	quiet  bool
+}
+
 // log writes the line of one request.
-func (o RecordOptions) log(r *http.Request, e *exchange, id string, status int, took time.Duration, quiet bool) {
+func (o RecordOptions) log(h slog.Handler, r *http.Request, e line) {
 	level := slog.LevelInfo
-	if quiet {
+	if e.quiet {
 		level = slog.LevelDebug
 	}
-	if !o.Log.Enabled(r.Context(), level) {
+	if !h.Enabled(r.Context(), level) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 16)
@@ -95,10 +128,10 @@ func (o RecordOptions) log(r *http.Request, e *exchange, id string, status int, 
 		attrs = append(attrs, slog.String("query", q))
 	}
 	attrs = append(attrs,
-		slog.Int("status", status),
+		slog.Int("status", e.status),
 		slog.Int64("in", e.in.Load()),
 		slog.Int64("out", e.out),
-		slog.Float64("ms", float64(took.Microseconds())/1000),
+		slog.Float64("ms", float64(e.took.Microseconds())/1000),
 		slog.String("client", o.client(r)))
 	if e.late.Load() {
 		attrs = append(attrs, slog.Bool("too_slow", true)) // and cut for it
@@ -115,7 +148,10 @@ func (o RecordOptions) log(r *http.Request, e *exchange, id string, status int, 
 	if agent := r.UserAgent(); agent != "" {
 		attrs = append(attrs, slog.String("agent", plain(cut(agent, maxAgent))))
 	}
-	o.Log.LogAttrs(r.Context(), level, "request", append(attrs, slog.String("id", id))...)
+	// Not by the logger, which would look up where in the source this is.
+	rec := slog.NewRecord(e.now, level, "request", 0)
+	rec.AddAttrs(append(attrs, slog.String("id", e.id))...)
+	_ = h.Handle(r.Context(), rec) // who logs can't be told that it fails
 }
 
 // client names the client; empty if it has no address, as on a unix socket.
@@ -137,16 +173,31 @@ func (o RecordOptions) client(r *http.Request) string {
 func idOf(r *http.Request) string {
 	id := r.Header.Get(requestID)
 	if id == "" || len(id) > 64 {
-		return rand.Text()
+		return newID()
 	}
 	for i := range len(id) {
 		c := id[i]
 		plain := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_' || c == '.'
 		if !plain {
-			return rand.Text()
+			return newID()
 		}
 	}
 	return id
+}
+
+// newID returns an id that no other request has. It is no secret, but nobody can
+// foresee it, so nobody can send it first.
+func newID() string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	var id [26]byte
+	for i, bits := 0, uint64(0); i < len(id); i++ {
+		if i%(len(id)/2) == 0 {
+			bits = rand.Uint64()
+		}
+		id[i] = letters[bits%32]
+		bits /= 32
+	}
+	return string(id[:])
 }
 
 // isLogged reports whether the values of a query key may be logged: those of
@@ -187,12 +238,25 @@ func safeQuery(raw string) string {
 // plain replaces what no terminal should be sent, which JSON leaves as it is
 // from U+0080 on: control characters there, line ends of Unicode.
 func plain(s string) string {
+	if isPrintable(s) {
+		return s
+	}
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
 	}, s)
+}
+
+// isPrintable reports whether s is nothing but printable ASCII, as nearly all is.
+func isPrintable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // cut shortens s to at most n bytes, not within a character, and shows that it

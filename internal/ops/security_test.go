@@ -18,7 +18,7 @@ func TestAccessLogPlain(t *testing.T) {
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header["User-Agent"] = []string{given}
-		_, line := record(t, RecordOptions{}, r, func(_ http.ResponseWriter, r *http.Request) { SetUser(r.Context(), given) })
+		_, line := record(t, RecordOptions{}, r, func(w http.ResponseWriter, _ *http.Request) { SetUser(w, given) })
 		if line["agent"] != want || line["user"] != want {
 			t.Errorf("%q: got agent %q and user %q, want %q", given, line["agent"], line["user"], want)
 		}

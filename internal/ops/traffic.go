@@ -1,8 +1,10 @@
 package ops
 
 import (
+	"maps"
 	"math/bits"
 	"net/http"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -15,8 +17,9 @@ type traffic struct {
 	bounds   []float64 // seconds, ascending
 	inFlight atomic.Int64
 
-	mu     sync.RWMutex
-	routes map[string]*routeTraffic
+	// routes is read without a lock and replaced under mu.
+	routes atomic.Pointer[map[string]*routeTraffic]
+	mu     sync.Mutex
 }
 
 // A routeTraffic is the traffic of one route.
@@ -93,21 +96,19 @@ func methodNames() [methods]string {
 }
 
 func newTraffic() *traffic {
-	return &traffic{
+	t := &traffic{
 		// Those of registry:2 are among them.
 		bounds: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 25, 30, 60, 300, 1800},
-		routes: map[string]*routeTraffic{},
 	}
+	t.routes.Store(&map[string]*routeTraffic{})
+	return t
 }
 
 // route returns the traffic of a route, if it is one of the first maxRoutes
 // well-formed ones; else that of "other".
 func (t *traffic) route(name string) *routeTraffic {
 	const other = "other"
-	t.mu.RLock()
-	known := t.routes[name]
-	t.mu.RUnlock()
-	if known != nil {
+	if known := (*t.routes.Load())[name]; known != nil {
 		return known
 	}
 	if !isName(name) {
@@ -115,13 +116,16 @@ func (t *traffic) route(name string) *routeTraffic {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.routes) >= maxRoutes && t.routes[name] == nil {
+	routes := *t.routes.Load()
+	if len(routes) >= maxRoutes && routes[name] == nil {
 		name = other
 	}
-	if t.routes[name] == nil {
-		t.routes[name] = &routeTraffic{name: name}
+	if routes[name] == nil {
+		routes = maps.Clone(routes)
+		routes[name] = &routeTraffic{name: name}
+		t.routes.Store(&routes)
 	}
-	return t.routes[name]
+	return routes[name]
 }
 
 // method returns the traffic of a method.
@@ -150,13 +154,7 @@ func (t *traffic) add(r *routeTraffic, method string, status int, took time.Dura
 
 // list returns all routes.
 func (t *traffic) list() []*routeTraffic {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	all := make([]*routeTraffic, 0, len(t.routes))
-	for _, r := range t.routes {
-		all = append(all, r)
-	}
-	return all
+	return slices.Collect(maps.Values(*t.routes.Load()))
 }
 
 // A histogram is what Prometheus wants to know of one: counts up to and

@@ -1,0 +1,183 @@
+package linelog
+
+import (
+	"log/slog"
+	"math"
+	"strconv"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A line is one line while it is made. It ceases to be simple when it meets what
+// only slog knows how to write.
+type line struct {
+	buf    []byte
+	json   bool
+	simple bool
+	each   func(slog.Attr) bool // attr
+}
+
+func newLine(f Format) *line {
+	l := &line{json: f == JSON, simple: true}
+	l.each = l.attr
+	return l
+}
+
+// begin begins a new line with what every one begins with.
+func (l *line) begin(r slog.Record) {
+	l.buf, l.simple = l.buf[:0], true
+	if y := r.Time.Year(); r.Time.IsZero() || y < 0 || y > 9999 {
+		l.simple = false
+		return
+	}
+	level := r.Level.String()
+	if l.json {
+		l.buf = append(l.buf, `{"time":"`...)
+		l.buf = r.Time.AppendFormat(l.buf, time.RFC3339Nano)
+		l.buf = append(l.buf, `","level":"`...)
+		l.buf = append(l.buf, level...)
+		l.buf = append(l.buf, `","msg":`...)
+	} else {
+		l.buf = append(l.buf, "time="...)
+		l.buf = appendMillis(l.buf, r.Time)
+		l.buf = append(l.buf, " level="...)
+		l.buf = append(l.buf, level...)
+		l.buf = append(l.buf, " msg="...)
+	}
+	l.string(r.Message)
+}
+
+// end ends the line.
+func (l *line) end() {
+	if l.json {
+		l.buf = append(l.buf, '}')
+	}
+	l.buf = append(l.buf, '\n')
+}
+
+// attr writes an attribute, with what separates it from what is before it. It
+// reports whether to go on.
+func (l *line) attr(a slog.Attr) bool {
+	if a.Key == "" || classOf(a.Key) != plain {
+		l.simple = false
+		return false
+	}
+	if l.json {
+		l.buf = append(l.buf, ',', '"')
+		l.buf = append(l.buf, a.Key...)
+		l.buf = append(l.buf, '"', ':')
+	} else {
+		l.buf = append(l.buf, ' ')
+		l.buf = append(l.buf, a.Key...)
+		l.buf = append(l.buf, '=')
+	}
+	switch v := a.Value; v.Kind() {
+	case slog.KindString:
+		l.string(v.String())
+	case slog.KindInt64:
+		l.buf = strconv.AppendInt(l.buf, v.Int64(), 10)
+	case slog.KindUint64:
+		l.buf = strconv.AppendUint(l.buf, v.Uint64(), 10)
+	case slog.KindBool:
+		l.buf = strconv.AppendBool(l.buf, v.Bool())
+	case slog.KindFloat64:
+		l.float(v.Float64())
+	default:
+		l.simple = false
+	}
+	return l.simple
+}
+
+// float writes a number. JSON has forms of its own for very large and very small
+// ones, and none for what is no number.
+func (l *line) float(f float64) {
+	if !l.json {
+		l.buf = strconv.AppendFloat(l.buf, f, 'g', -1, 64)
+		return
+	}
+	if size := math.Abs(f); size != 0 && !(size >= 1e-6 && size < 1e21) {
+		l.simple = false
+		return
+	}
+	l.buf = strconv.AppendFloat(l.buf, f, 'f', -1, 64)
+}
+
+// string writes a text.
+func (l *line) string(s string) {
+	c := classOf(s)
+	switch {
+	case l.json && c == special:
+		l.simple = false
+	case c == blank, l.json, s == "":
+		l.buf = append(l.buf, '"')
+		l.buf = append(l.buf, s...)
+		l.buf = append(l.buf, '"')
+	case c == plain:
+		l.buf = append(l.buf, s...)
+	case needsQuotes(s):
+		l.buf = strconv.AppendQuote(l.buf, s)
+	default:
+		l.buf = append(l.buf, s...)
+	}
+}
+
+// A class says how a text is written.
+type class uint8
+
+// The classes, each of which is in the ones behind it.
+const (
+	plain   class = iota // as it is
+	blank                // as it is in quotes, which text needs and JSON has in any case
+	special              // not as it is, perhaps
+)
+
+// classes are the classes of bytes, as digits. Nothing but printable ASCII is sure
+// to be written as it is.
+const (
+	of16        = "0000000000000000"
+	of16Special = "2222222222222222"
+	classes     = of16Special + of16Special +
+		"1020000000000000" + "0000000000000100" + // blank, double quote; equals sign
+		of16 + "0000000000002000" + // backslash
+		of16 + "0000000000000002" + // delete
+		of16Special + of16Special + of16Special + of16Special + of16Special + of16Special + of16Special + of16Special
+)
+
+func classOf(s string) class {
+	var all byte
+	for i := range len(s) {
+		all |= classes[s[i]]
+	}
+	return class(min(all&3, byte(special)))
+}
+
+// needsQuotes reports whether slog puts s in quotes as text.
+func needsQuotes(s string) bool {
+	for i := 0; i < len(s); {
+		if c := s[i]; c < utf8.RuneSelf {
+			if c <= ' ' || c == '"' || c == '=' {
+				return true
+			}
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError || unicode.IsSpace(r) || !unicode.IsPrint(r) {
+			return true
+		}
+		i += size
+	}
+	return s == ""
+}
+
+// appendMillis writes a time with three digits behind the second.
+func appendMillis(b []byte, t time.Time) []byte {
+	const milli = "2006-01-02T15:04:05.000"
+	n := len(b)
+	// RFC3339Nano is the form that is made quickest, and leaves zeros at the end
+	// out: a tenth of a millisecond keeps them, and is taken away again.
+	t = t.Truncate(time.Millisecond).Add(time.Millisecond / 10)
+	b = t.AppendFormat(b, time.RFC3339Nano)
+	return append(b[:n+len(milli)], b[n+len(milli)+1:]...)
+}

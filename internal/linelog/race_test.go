@@ -1,0 +1,5 @@
+//go:build race
+
+package linelog
+
+const raced = true
