@@ -142,6 +142,9 @@ func (s *Server) paced(next http.Handler) http.Handler {
 			g := &connGuard{rc: rc}
 			g.begin(s.body.stall) // also where the handler never reads
 			r = withBody(r, &bodyReader{ReadCloser: r.Body, pace: s.body, guard: g})
+		default:
+			s.serveWhole(w, r, next)
+			return
 		}
 		next.ServeHTTP(w, r)
 	})

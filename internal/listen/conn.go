@@ -35,6 +35,7 @@ type conn struct {
 	release func()
 
 	closing sync.Once
+	parcel  parcel
 
 	mu       sync.Mutex
 	explicit time.Time // write deadline set from outside; zero is none
@@ -47,17 +48,28 @@ type pace struct {
 	rate  int64         // bytes per second that must be taken over a step
 }
 
-// Write writes p and keeps on as long as the peer takes some of it.
-func (c *conn) Write(p []byte) (int, error) {
+// write writes p and keeps on as long as the peer takes some of it.
+func (c *conn) write(p []byte) (int, error) {
+	n, err := c.keepOn(func() (int64, error) {
+		n, err := c.Conn.Write(p)
+		p = p[n:]
+		return int64(n), err
+	})
+	return int(n), err
+}
+
+// keepOn calls write, which goes on where it was, until that has written all or
+// the peer takes nothing any more.
+func (c *conn) keepOn(write func() (int64, error)) (int64, error) {
 	w := patience{c: c}
-	done := 0
+	done := int64(0)
 	for {
 		if err := c.arm(); err != nil {
 			return done, err
 		}
-		n, err := c.Conn.Write(p[done:])
+		n, err := write()
 		done += n
-		if err == nil || !w.goOn(int64(n), err) {
+		if err == nil || !w.goOn(n, err) {
 			return done, err
 		}
 	}
@@ -66,6 +78,9 @@ func (c *conn) Write(p []byte) (int, error) {
 // ReadFrom sends what src holds. Where src is a file, or an *io.LimitedReader
 // over one, no byte passes through this process.
 func (c *conn) ReadFrom(src io.Reader) (int64, error) {
+	if err := c.sendHeld(); err != nil {
+		return 0, err
+	}
 	to, ok := c.Conn.(io.ReaderFrom)
 	from, left := src, int64(math.MaxInt64)
 	limited, _ := src.(*io.LimitedReader)

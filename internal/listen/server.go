@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -86,6 +87,7 @@ type Server struct {
 	limit   *limiter
 	body    pace
 	write   pace
+	parcels sync.Pool // of *[heldBytes]byte
 	running atomic.Int64
 }
 
@@ -98,6 +100,8 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 		limit: newLimiter(placesFor(o.MaxConns), cmp.Or(o.QueueTime, 10*time.Second)),
 		body:  pace{stall: cmp.Or(o.BodyStall, 60*time.Second), rate: cmp.Or(o.BodyRate, 1024)},
 		write: pace{stall: cmp.Or(o.WriteStall, 60*time.Second), rate: cmp.Or(o.WriteRate, 1024)},
+
+		parcels: sync.Pool{New: func() any { return new([heldBytes]byte) }},
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -111,6 +115,7 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 		MaxHeaderBytes:               cmp.Or(o.MaxHeaderBytes, 64<<10),
 		ErrorLog:                     slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 		ConnState:                    s.limit.state,
+		ConnContext:                  withConn,
 		Protocols:                    &protocols,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: cmp.Or(o.MaxStreams, 100),
