@@ -97,13 +97,19 @@ func TestConnReadFrom(t *testing.T) {
 	}
 }
 
-// writers are the two ways in which an answer leaves.
+// writers are the ways in which an answer leaves.
 func writers(f *os.File, content []byte) map[string]func(*conn) (int64, error) {
 	return map[string]func(*conn) (int64, error){
 		"file": func(c *conn) (int64, error) { return c.ReadFrom(f) },
 		"bytes": func(c *conn) (int64, error) {
 			n, err := c.Write(content)
 			return int64(n), err
+		},
+		"bytes behind what was held back": func(c *conn) (int64, error) {
+			c.parcel.open(newParcels())
+			m, _ := c.Write(content[:1000]) // held back
+			n, err := c.Write(content[1000:])
+			return int64(m + n), err
 		},
 	}
 }

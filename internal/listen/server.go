@@ -87,7 +87,7 @@ type Server struct {
 	limit   *limiter
 	body    pace
 	write   pace
-	parcels sync.Pool // of *[heldBytes]byte
+	parcels *sync.Pool // for what is held back
 	running atomic.Int64
 }
 
@@ -101,7 +101,7 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 		body:  pace{stall: cmp.Or(o.BodyStall, 60*time.Second), rate: cmp.Or(o.BodyRate, 1024)},
 		write: pace{stall: cmp.Or(o.WriteStall, 60*time.Second), rate: cmp.Or(o.WriteRate, 1024)},
 
-		parcels: sync.Pool{New: func() any { return new([heldBytes]byte) }},
+		parcels: newParcels(),
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)

@@ -24,6 +24,10 @@ type parcel struct {
 	n      int
 }
 
+func newParcels() *sync.Pool {
+	return &sync.Pool{New: func() any { return new([heldBytes]byte) }}
+}
+
 // open begins to hold back what is written.
 func (h *parcel) open(pool *sync.Pool) {
 	h.mu.Lock()
@@ -122,7 +126,7 @@ func (s *Server) serveWhole(w http.ResponseWriter, r *http.Request, next http.Ha
 		next.ServeHTTP(w, r)
 		return
 	}
-	c.parcel.open(&s.parcels)
+	c.parcel.open(s.parcels)
 	defer c.dropHeld()
 	whole := &wholeWriter{ResponseWriter: w, c: c}
 	next.ServeHTTP(whole, r)
