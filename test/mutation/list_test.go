@@ -18,8 +18,8 @@ func ofFiles() []mutation {
 		},
 		{
 			name: "fsync of the directory", file: commit, run: "TestOrder$",
-			old: "	return s.d.syncDir(hexDir)\n",
-			new: "	return nil\n",
+			old: "content <- s.d.syncDir(hexDir) }",
+			new: "content <- nil }",
 		},
 		{
 			name: "fsync of the directories above", file: commit, run: "TestOrder$", soak: true,

@@ -142,18 +142,22 @@ func (s *Store) makeDirs(hexDir string) ([]string, error) {
 }
 
 // syncNames makes a new final name durable: the entries of dirs, from the top
-// down, and the content of the last one.
+// down, and at the same time the content of the last one. A file system with a
+// journal has written all of it with the first of these fsyncs, and would spend
+// another wait for the disk on each that comes after.
 func (s *Store) syncNames(dirs []string) error {
 	hexDir := dirs[len(dirs)-1]
+	content := make(chan error, 1)
+	go func() { content <- s.d.syncDir(hexDir) }()
 	for _, dir := range dirs {
 		if err := s.d.syncDir(path.Dir(dir)); err != nil {
-			return err
+			return errors.Join(err, <-content)
 		}
 		if dir != hexDir {
 			s.synced.Store(dir, true)
 		}
 	}
-	return s.d.syncDir(hexDir)
+	return <-content
 }
 
 // loseIfUnsynced gives the object up if err is that of an fsync: its file goes,

@@ -25,6 +25,17 @@ type disk struct {
 	plain bool
 }
 
+// A namer makes, changes and looks at names below a directory, and never outside
+// of it. An os.Root is one.
+type namer interface {
+	OpenFile(name string, flag int, mode fs.FileMode) (*os.File, error)
+	Mkdir(name string, mode fs.FileMode) error
+	Link(from, to string) error
+	Rename(from, to string) error
+	Remove(name string) error
+	Lstat(name string) (fs.FileInfo, error)
+}
+
 func openDisk(dir string) (*disk, error) {
 	if err := makeDataDir(dir); err != nil {
 		return nil, err
@@ -94,7 +105,7 @@ func (d *disk) do(op, name string, f func() error) error {
 func (d *disk) create(name string) (*file, error) {
 	var f *os.File
 	err := d.do("create", name, func() (err error) {
-		f, err = d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, fileMode)
+		f, err = d.names().OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, fileMode)
 		return err
 	})
 	return d.file(f, name, err)
@@ -177,9 +188,8 @@ func (d *disk) openPlain(name string, flag int, want fs.FileMode) (*os.File, err
 	return f, nil
 }
 
-// throughLink reports whether name, or a directory on the way to it, is a
-// symbolic link.
-func (d *disk) throughLink(name string) bool {
+// anyLink is throughLink, one name after the other.
+func (d *disk) anyLink(name string) bool {
 	for _, p := range prefixes(name) {
 		if info, err := d.root.Lstat(p); err == nil && info.Mode().Type() == fs.ModeSymlink {
 			return true
@@ -194,16 +204,16 @@ func errNotThere(name string) error {
 }
 
 func (d *disk) link(from, to string) error {
-	return d.do("link", to, func() error { return d.root.Link(from, to) })
+	return d.do("link", to, func() error { return d.names().Link(from, to) })
 }
 
 func (d *disk) rename(from, to string) error {
-	return d.do("rename", to, func() error { return d.root.Rename(from, to) })
+	return d.do("rename", to, func() error { return d.names().Rename(from, to) })
 }
 
 // remove removes a file or an empty directory. That there is none is no error.
 func (d *disk) remove(name string) error {
-	err := d.do("remove", name, func() error { return d.root.Remove(name) })
+	err := d.do("remove", name, func() error { return d.names().Remove(name) })
 	if isMissing(err) {
 		return nil
 	}
@@ -212,11 +222,11 @@ func (d *disk) remove(name string) error {
 
 // mkdir makes a directory, which may exist.
 func (d *disk) mkdir(name string, mode fs.FileMode) error {
-	err := d.do("mkdir", name, func() error { return d.root.Mkdir(name, mode) })
+	err := d.do("mkdir", name, func() error { return d.names().Mkdir(name, mode) })
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	info, err := d.root.Lstat(name)
+	info, err := d.lstat(name)
 	if isMissing(err) { // a Delete was faster
 		return d.mkdir(name, mode)
 	}
@@ -237,7 +247,7 @@ func describe(m fs.FileMode) string {
 }
 
 // lstat returns what name is, without following it.
-func (d *disk) lstat(name string) (fs.FileInfo, error) { return d.root.Lstat(name) }
+func (d *disk) lstat(name string) (fs.FileInfo, error) { return d.names().Lstat(name) }
 
 // A syncError is that of an fsync, after which nothing is known of what was to
 // become durable.

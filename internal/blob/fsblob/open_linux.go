@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// beneath is what the kernel is asked for at every open: not to leave the data
+// inside is what the kernel is asked for at every open: not to leave the data
 // directory, and to follow no symbolic link on the whole way.
-const beneath = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS
+const inside = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS
 
 // canOpenBeneath reports whether there is openat2: kernels before 5.6 and the
 // filters of some older container engines have none.
@@ -26,12 +26,22 @@ func (d *disk) canOpenBeneath() bool {
 // openBeneath is openNoFollow in one system call. Opening without blocking
 // keeps a FIFO from hanging the caller; it means nothing for files.
 func (d *disk) openBeneath(name string, flag int, want fs.FileMode) (*os.File, error) {
-	how := unix.OpenHow{Flags: uint64(flag) | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: beneath}
+	how := unix.OpenHow{Flags: uint64(flag) | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: inside}
 	if want == fs.ModeDir {
-		how.Flags |= unix.O_DIRECTORY
+		how.Flags = how.Flags&^unix.O_NONBLOCK | unix.O_DIRECTORY
 	}
-	var fd int
-	var err error
+	fd, err := d.openat2(name, how)
+	switch {
+	case err == nil:
+		return os.NewFile(uintptr(fd), name), nil
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENXIO), errors.Is(err, unix.EXDEV):
+		return nil, errNotThere(name)
+	}
+	return nil, &fs.PathError{Op: "openat2", Path: name, Err: err}
+}
+
+// openat2 opens name as how says. The error is that of the call, as it is.
+func (d *disk) openat2(name string, how unix.OpenHow) (fd int, err error) {
 	cerr := d.conn.Control(func(dir uintptr) {
 		for {
 			if fd, err = unix.Openat2(int(dir), name, &how); err != unix.EINTR {
@@ -40,13 +50,7 @@ func (d *disk) openBeneath(name string, flag int, want fs.FileMode) (*os.File, e
 		}
 	})
 	if cerr != nil {
-		return nil, cerr
+		return -1, cerr
 	}
-	switch {
-	case err == nil:
-		return os.NewFile(uintptr(fd), name), nil
-	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENXIO), errors.Is(err, unix.EXDEV):
-		return nil, errNotThere(name)
-	}
-	return nil, &fs.PathError{Op: "openat2", Path: name, Err: err}
+	return fd, err
 }

@@ -30,12 +30,20 @@ func (r *recorder) hook(op, name string, do func() error) error {
 	return err
 }
 
+// take returns what was written down. The fsyncs of directories between two other
+// steps may come in any order, and are given by name.
 func (r *recorder) take() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ops := r.ops
+	ops := slices.DeleteFunc(r.ops, func(op string) bool { return strings.HasPrefix(op, "space ") || strings.HasPrefix(op, "open") })
 	r.ops = nil
-	return slices.DeleteFunc(ops, func(op string) bool { return strings.HasPrefix(op, "space ") || strings.HasPrefix(op, "open") })
+	isSync := func(i int) bool { return strings.HasPrefix(ops[i], "syncdir ") }
+	for i := 1; i < len(ops); i++ {
+		for j := i; j > 0 && isSync(j) && isSync(j-1) && ops[j] < ops[j-1]; j-- {
+			ops[j], ops[j-1] = ops[j-1], ops[j]
+		}
+	}
+	return ops
 }
 
 func wantOps(t *testing.T, got, want []string) {
