@@ -56,7 +56,7 @@ func (s *Server) keepDatabase(ctx context.Context) error {
 	defer idle.Stop()
 	due := time.NewTicker(max(s.cfg.Database.Snapshots.Every, time.Second))
 	defer due.Stop()
-	quiet := quietness{db: s.meta}
+	quiet, calm := quietness{db: s.meta}, calmness{db: s.meta}
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,6 +73,9 @@ func (s *Server) keepDatabase(ctx context.Context) error {
 			// good one. Where space is short, what the log takes is needed.
 			if quiet.begins() || s.spaceIsShort() {
 				s.warn(ctx, "fold the log into the database", s.meta.Idle(ctx))
+			}
+			if calm.begins() {
+				s.warn(ctx, "give back the memory of the database", s.meta.Relax(ctx))
 			}
 		case <-due.C:
 			if s.cfg.Database.Snapshots.Every > 0 {
@@ -120,4 +123,25 @@ func (q *quietness) begins() bool {
 		q.folded = n
 	}
 	return quiet
+}
+
+// A calmness notices when a database that was busy is nearly left alone: the little
+// that the registry asks by itself every now and then does not count.
+type calmness struct {
+	db   *sqlmeta.DB
+	seen int64 // queries and transactions when last looked
+	calm bool
+}
+
+// little is how many queries and transactions in idleAfter are none to speak of.
+const little = 20
+
+// begins reports whether little was asked and written since the last call, for the
+// first time since much was.
+func (c *calmness) begins() bool {
+	was, stats := c.calm, c.db.Stats()
+	n := stats.Queries + stats.Commits
+	c.calm = n-c.seen < little
+	c.seen = n
+	return c.calm && !was
 }

@@ -237,10 +237,15 @@ type Stats struct {
 	Mutations int64 // that were committed
 	Commits   int64 // transactions that held them
 	Synced    int64 // of those, how many waited for the disk
+	Queries   int64 // outside of transactions
 }
 
 // Stats returns what has been done so far.
-func (db *DB) Stats() Stats { return db.writer.statistics() }
+func (db *DB) Stats() Stats {
+	s := db.writer.statistics()
+	s.Queries = db.reader.queries.Load()
+	return s
+}
 
 // Changes counts the changes since Open, the clock's left out.
 func (db *DB) Changes() int64 { return db.changes.Load() }

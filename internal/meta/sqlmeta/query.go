@@ -31,6 +31,7 @@ type reader struct {
 	patient bool // queries take long, so that contexts must be watched
 	mu      sync.RWMutex
 	stmts   map[string]*sql.Stmt // by text
+	queries atomic.Int64
 }
 
 func (r *reader) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
@@ -60,6 +61,7 @@ func (r *reader) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 // enter looks at ctx once. What follows does not, unless it takes long: a query
 // takes microseconds, and watching a context costs the driver a goroutine each.
 func (r *reader) enter(ctx context.Context) (context.Context, error) {
+	r.queries.Add(1)
 	if r.patient {
 		return ctx, ctx.Err()
 	}

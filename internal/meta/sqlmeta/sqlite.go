@@ -81,11 +81,12 @@ func isCorrupt(err error) bool {
 	return ok && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB)
 }
 
-// How much memory connections may use for pages, in KiB. They take what they
-// need, not all of it at once.
+// How much memory a connection may use for pages, in KiB, until Relax. They take
+// what they need, not all of it at once. What is not among them is in the page
+// cache of the system, a microsecond away.
 const (
-	writerCache = 16 << 10
-	readerCache = 2 << 10
+	writerCache = 8 << 10
+	readerCache = 1 << 10
 )
 
 // readers is how many connections read at the same time, at most.
@@ -200,6 +201,12 @@ func checkpoint(ctx context.Context, s *session) error {
 	if restore := s.once(ctx, "PRAGMA busy_timeout = 10000"); err == nil {
 		err = restore
 	}
+	return err
+}
+
+// shrink frees the pages that a connection holds in memory.
+func shrink(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, "PRAGMA shrink_memory")
 	return err
 }
 
