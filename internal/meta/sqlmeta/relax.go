@@ -11,7 +11,7 @@ import (
 // database is left alone.
 func (db *DB) Relax(ctx context.Context) error {
 	err := db.writer.do(ctx, outside, func(ctx context.Context, t *tx) error {
-		return shrink(ctx, t.s.conn)
+		return t.s.once(ctx, shrinkMemory)
 	})
 	return errors.Join(err, db.reader.relax(ctx))
 }
@@ -29,7 +29,8 @@ func (r *reader) relax(ctx context.Context) (err error) {
 		conns = append(conns, c)
 	}
 	for _, c := range conns {
-		err = errors.Join(err, shrink(ctx, c), c.Close())
+		_, serr := c.ExecContext(ctx, shrinkMemory)
+		err = errors.Join(err, serr, c.Close())
 	}
 	return err
 }

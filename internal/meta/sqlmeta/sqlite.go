@@ -204,11 +204,8 @@ func checkpoint(ctx context.Context, s *session) error {
 	return err
 }
 
-// shrink frees the pages that a connection holds in memory.
-func shrink(ctx context.Context, conn *sql.Conn) error {
-	_, err := conn.ExecContext(ctx, "PRAGMA shrink_memory")
-	return err
-}
+// shrinkMemory frees the pages that a connection holds in memory.
+const shrinkMemory = "PRAGMA shrink_memory"
 
 // checkStructure checks the file's structure.
 func checkStructure(ctx context.Context, q querier) error {
