@@ -287,21 +287,31 @@ func (f fakeUser) Tags(_ context.Context, repo oci.Repo, p registry.Page) (regis
 	return page(slices.Collect(maps.Keys(r.tags)), p, mustTag), nil
 }
 
-func (f fakeUser) Referrers(_ context.Context, repo oci.Repo, subject oci.Digest, artifactType string, p registry.Page) (registry.List[oci.Descriptor], error) {
+func (f fakeUser) Referrers(_ context.Context, repo oci.Repo, subject oci.Digest, artifactType string, p registry.Page) (registry.List[oci.Entry], error) {
 	end, err := f.begin("referrers")
 	defer end()
 	if err != nil {
-		return registry.List[oci.Descriptor]{}, err
+		return registry.List[oci.Entry]{}, err
 	}
-	found := map[string]oci.Descriptor{}
+	found := map[string]oci.Entry{}
 	if r, ok := f.repos[repo]; ok {
 		for d, m := range r.manifests {
 			if m.Subject != nil && m.Subject.Digest == subject && (artifactType == "" || m.ArtifactType == artifactType) {
-				found[d.String()] = m.Descriptor(d)
+				found[d.String()], err = m.Descriptor(d).Entry()
+				if err != nil {
+					return registry.List[oci.Entry]{}, err
+				}
 			}
 		}
 	}
-	return page(slices.Collect(maps.Keys(found)), p, func(s string) oci.Descriptor { return found[s] }), nil
+	list := page(slices.Collect(maps.Keys(found)), p, func(s string) oci.Entry { return found[s] })
+	size := 0
+	for i, e := range list.Items {
+		if size += len(e.JSON) + 1; size > p.Bytes && i > 0 {
+			return registry.List[oci.Entry]{Items: list.Items[:i], Next: list.Items[i-1].Digest.String()}, nil
+		}
+	}
+	return list, nil
 }
 
 // A fakeUpload is an upload session of a fake.

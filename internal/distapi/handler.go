@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync"
 
 	"berth/internal/auth"
 	"berth/internal/auth/token"
@@ -103,6 +104,8 @@ type Handler struct {
 	Observe func(http.ResponseWriter, Outcome)
 
 	Log *slog.Logger
+
+	buffers sync.Pool // of *[]byte with room for listBuffer: those of lists
 }
 
 // A TokenServer is another server that makes tokens for this registry.

@@ -1,10 +1,7 @@
 package distapi
 
 import (
-	"bufio"
 	"cmp"
-	"encoding/json"
-	"io"
 	"net/http"
 
 	"berth/internal/distapi/route"
@@ -17,7 +14,6 @@ const (
 	pageSize    = 1000    // entries that are fetched, or answered, at a time
 	maxTagPage  = 10_000  // tags of an answer if a number was asked for
 	maxIndex    = 4 << 20 // bytes of a page of referrers: what clients read of a manifest
-	fewAtFirst  = 32      // referrers that are fetched before their size is known
 	indexAround = 256     // bytes of an index besides its entries
 )
 
@@ -26,11 +22,6 @@ const (
 func (h *Handler) link(w http.ResponseWriter, rt route.Route, n int, next string) {
 	rt.Page = route.Page{N: n, Last: next}
 	w.Header().Set("Link", "<"+h.Prefix+rt.String()+`>; rel="next"`)
-}
-
-func beginList(w http.ResponseWriter, mediaType string) {
-	w.Header().Set("Content-Type", mediaType)
-	w.Header().Set("Cache-Control", "no-cache")
 }
 
 // catalog lists repositories.
@@ -49,12 +40,12 @@ func (h *Handler) catalog(w http.ResponseWriter, r *http.Request, c *call) error
 	if list.Next != "" {
 		h.link(w, c.route, n, list.Next)
 	}
-	beginList(w, "application/json")
-	out := bufio.NewWriter(w)
-	out.WriteString(`{"repositories":[`)
-	writeTexts(out, "", list.Items)
-	out.WriteString("]}\n")
-	out.Flush() // an error here is the client's loss
+	out := h.list(w, "application/json")
+	defer out.end()
+	out.text(`{"repositories":[`)
+	writeNames(out, "", list.Items)
+	out.text("]}\n")
+	out.finish()
 	return nil
 }
 
@@ -79,30 +70,32 @@ func (h *Handler) tags(w http.ResponseWriter, r *http.Request, c *call) error {
 	if n > 0 && list.Next != "" {
 		h.link(w, c.route, n, list.Next)
 	}
-	beginList(w, "application/json")
-	out := bufio.NewWriter(w)
-	out.WriteString(`{"name":"` + c.route.Repo.String() + `","tags":[`)
-	writeTexts(out, "", list.Items)
+	out := h.list(w, "application/json")
+	defer out.end()
+	out.text(`{"name":"`)
+	out.text(c.route.Repo.String())
+	out.text(`","tags":[`)
+	writeNames(out, "", list.Items)
 	for n == route.Whole && list.Next != "" {
 		page.After = list.Next
 		if list, err = c.svc.Tags(r.Context(), c.route.Repo, page); err != nil {
-			return aborted(err)
+			return out.failed(err)
 		}
-		writeTexts(out, ",", list.Items)
+		writeNames(out, ",", list.Items)
 	}
-	out.WriteString("]}\n")
-	out.Flush() // an error here is the client's loss
+	out.text("]}\n")
+	out.finish()
 	return nil
 }
 
-// A text is a name or a tag: nothing in it needs escaping in JSON.
-type text interface{ String() string }
+// A name is that of a repository or a tag: nothing in it needs escaping in JSON.
+type name interface{ String() string }
 
-// writeTexts writes list as items of a JSON array, with before in front of the
+// writeNames writes list as items of a JSON array, with before in front of the
 // first one.
-func writeTexts[T text](out *bufio.Writer, before string, list []T) {
+func writeNames[T name](out *listing, before string, list []T) {
 	for _, t := range list {
-		out.WriteString(before + `"` + t.String() + `"`)
+		out.name(before, t.String())
 		before = ","
 	}
 }
@@ -113,63 +106,40 @@ func (h *Handler) referrers(w http.ResponseWriter, r *http.Request, c *call) err
 	if n == route.Whole || n > pageSize {
 		n = pageSize
 	}
-	items, next, err := h.collectReferrers(r, c, n)
-	if err != nil {
-		return err
+	var list registry.List[oci.Entry]
+	if n > 0 {
+		var err error
+		page := registry.Page{After: c.route.Page.Last, Limit: n, Bytes: maxIndex - indexAround}
+		if list, err = c.svc.Referrers(r.Context(), c.route.Repo, c.route.Digest, c.route.ArtifactType, page); err != nil {
+			return err
+		}
 	}
-	if next != "" {
-		h.link(w, c.route, c.route.Page.N, next)
+	if list.Next != "" {
+		h.link(w, c.route, c.route.Page.N, list.Next)
 	}
 	if c.route.ArtifactType != "" {
 		w.Header().Set("OCI-Filters-Applied", "artifactType")
 	}
-	beginList(w, oci.MediaTypeIndex)
-	out := bufio.NewWriter(w)
-	out.WriteString(`{"schemaVersion":2,"mediaType":"` + oci.MediaTypeIndex + `","manifests":[`)
-	for i, item := range items {
-		if i > 0 {
-			out.WriteByte(',')
-		}
-		out.Write(item)
-	}
-	io.WriteString(out, "]}\n")
-	out.Flush() // an error here is the client's loss
+	out := h.list(w, oci.MediaTypeIndex)
+	defer out.end()
+	writeIndex(out, list.Items)
 	return nil
 }
 
-// collectReferrers returns at most n encoded descriptors which together fit into
-// an index, and behind which digest the list goes on. Annotations may be large,
-// so it fetches few at a time until it has seen how large.
-func (h *Handler) collectReferrers(r *http.Request, c *call, n int) (items [][]byte, next string, err error) {
-	next = c.route.Page.Last
-	size := indexAround
-	for len(items) < n {
-		limit := fewAtFirst
-		if size > indexAround {
-			limit = max(1, (maxIndex-size)*len(items)/(size-indexAround))
-		}
-		list, err := c.svc.Referrers(r.Context(), c.route.Repo, c.route.Digest, c.route.ArtifactType,
-			registry.Page{After: next, Limit: min(limit, n-len(items))})
-		if err != nil {
-			return nil, "", err
-		}
-		for _, d := range list.Items {
-			item, err := json.Marshal(d)
-			if err != nil {
-				return nil, "", err
-			}
-			if size += len(item) + 1; size > maxIndex && len(items) > 0 {
-				return items, next, nil
-			}
-			items = append(items, item)
-			next = d.Digest.String()
-		}
-		if next = list.Next; next == "" {
-			break
-		}
+// writeIndex writes a whole image index of list.
+func writeIndex(out *listing, list []oci.Entry) {
+	const begin, end = `{"schemaVersion":2,"mediaType":"` + oci.MediaTypeIndex + `","manifests":[`, "]}\n"
+	out.length = len(begin) + max(len(list)-1, 0) + len(end)
+	for _, e := range list {
+		out.length += len(e.JSON)
 	}
-	if len(items) == 0 {
-		next = ""
+	out.text(begin)
+	for i, e := range list {
+		if i > 0 {
+			out.text(",")
+		}
+		out.text(e.JSON)
 	}
-	return items, next, nil
+	out.text(end)
+	out.finish()
 }

@@ -183,19 +183,26 @@ func next(resp *http.Response) string {
 }
 
 // TestBrokenList fails in the middle of a list that has begun: the client must
-// see that something is missing.
+// see that something is missing. One that fails before anything was sent is an
+// ordinary error.
 func TestBrokenList(t *testing.T) {
 	b := newBench(t, "open")
 	var log strings.Builder
 	b.Log = slog.New(slog.NewTextHandler(&log, nil))
-	b.pushManifest(t, "app", emptyIndex, longList("v", 2500)...)
+	b.pushManifest(t, "app", emptyIndex, longList(strings.Repeat("v", 100), 2500)...)
+	b.pushManifest(t, "short", emptyIndex, longList("v", 2500)...)
 	calls := 0
 	b.fake.fail = func(op string) error {
-		if calls++; calls > 1 {
+		if calls++; calls > 2 {
 			return errors.New("broken")
 		}
 		return nil
 	}
+	resp, body := b.send(t, "GET", "/v2/short/tags/list", nil, nil)
+	if resp.StatusCode != 500 || resp.Header.Get("Cache-Control") != "no-store" || !strings.Contains(string(body), "errors") {
+		t.Errorf("got %d %s", resp.StatusCode, body)
+	}
+	calls = 0
 	resp, err := http.Get(b.url + "/v2/app/tags/list")
 	if err != nil {
 		return // nothing at all is as good

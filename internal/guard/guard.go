@@ -159,9 +159,9 @@ func (g *Guard) Tags(ctx context.Context, repo oci.Repo, p registry.Page) (regis
 }
 
 // Referrers needs pull.
-func (g *Guard) Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType string, p registry.Page) (registry.List[oci.Descriptor], error) {
+func (g *Guard) Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType string, p registry.Page) (registry.List[oci.Entry], error) {
 	if err := g.check(repo, auth.Pull); err != nil {
-		return registry.List[oci.Descriptor]{}, err
+		return registry.List[oci.Entry]{}, err
 	}
 	return g.svc.Referrers(ctx, repo, subject, artifactType, p)
 }

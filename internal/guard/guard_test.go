@@ -80,8 +80,8 @@ func (f *fake) Tags(_ context.Context, r oci.Repo, p registry.Page) (registry.Li
 	return registry.List[oci.Tag]{}, f.call("Tags", r, p)
 }
 
-func (f *fake) Referrers(_ context.Context, r oci.Repo, d oci.Digest, kind string, p registry.Page) (registry.List[oci.Descriptor], error) {
-	return registry.List[oci.Descriptor]{}, f.call("Referrers", r, d, kind, p)
+func (f *fake) Referrers(_ context.Context, r oci.Repo, d oci.Digest, kind string, p registry.Page) (registry.List[oci.Entry], error) {
+	return registry.List[oci.Entry]{}, f.call("Referrers", r, d, kind, p)
 }
 
 // A grant is a Policy that allows what it lists to everybody.

@@ -95,6 +95,7 @@ type Manifests interface {
 
 // Listings answers what there is. Lists are in byte order, begin behind after
 // (which need not exist; empty means at the beginning) and hold at most limit.
+// They may be shared: whoever gets one does not change it.
 type Listings interface {
 	// Repos lists repositories that have a manifest.
 	Repos(ctx context.Context, after string, limit int) ([]oci.Repo, error)
@@ -102,11 +103,28 @@ type Listings interface {
 	// HasRepo reports whether repo has, or ever had, anything.
 	HasRepo(ctx context.Context, repo oci.Repo) (bool, error)
 
+	// Tags lists the tags of repo and what they point to. TagNames costs a
+	// fraction of it.
 	Tags(ctx context.Context, repo oci.Repo, after string, limit int) ([]Tag, error)
+	TagNames(ctx context.Context, repo oci.Repo, after string, limit int) ([]oci.Tag, error)
 
-	// Referrers lists the manifests of repo whose subject is subject, by digest.
-	// An artifactType that is not empty must be equal.
-	Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType, after string, limit int) ([]oci.Descriptor, error)
+	// Referrers lists the manifests that refer to another, by digest.
+	Referrers(ctx context.Context, q ReferrerQuery) ([]oci.Entry, error)
+}
+
+// A ReferrerQuery asks for the manifests of Repo whose subject is Subject, and
+// whose type is Type unless that is empty.
+type ReferrerQuery struct {
+	Repo    oci.Repo
+	Subject oci.Digest
+	Type    string
+
+	After string
+	Limit int
+
+	// Bytes ends the list earlier: behind the entry with which there is more than
+	// one, and they are longer than this. 0 means no bound.
+	Bytes int
 }
 
 // Garbage finds what nothing needs, in bounded steps that may run beside any

@@ -38,42 +38,51 @@ func (c *Core) Repos(ctx context.Context, p Page, readable func(oci.Repo) bool) 
 
 // Tags implements Lister.
 func (c *Core) Tags(ctx context.Context, repo oci.Repo, p Page) (List[oci.Tag], error) {
-	tags, err := c.Records.Tags(ctx, repo, p.After, p.Limit+1)
+	tags, err := c.Records.TagNames(ctx, repo, p.After, p.Limit+1)
 	if err != nil {
 		return List[oci.Tag]{}, err
 	}
 	if len(tags) == 0 {
 		return List[oci.Tag]{}, c.nameUnknown(ctx, repo)
 	}
-	list := List[oci.Tag]{Items: make([]oci.Tag, 0, len(tags))}
-	for _, t := range tags {
-		list.Items = append(list.Items, t.Name)
-	}
-	return cut(list, p.Limit, oci.Tag.String), nil
+	return cut(tags, p.Limit, oci.Tag.String), nil
 }
 
 // Referrers implements Lister.
-func (c *Core) Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType string, p Page) (List[oci.Descriptor], error) {
-	var list List[oci.Descriptor]
-	found, err := c.Records.Referrers(ctx, repo, subject, artifactType, p.After, p.Limit+1)
+func (c *Core) Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType string, p Page) (List[oci.Entry], error) {
+	q := meta.ReferrerQuery{Repo: repo, Subject: subject, Type: artifactType, After: p.After, Limit: p.Limit + 1, Bytes: p.Bytes}
+	found, err := c.Records.Referrers(ctx, q)
 	if err != nil {
-		return list, err
+		return List[oci.Entry]{}, err
 	}
-	folded, err := c.fallbackReferrers(ctx, repo, subject, artifactType, p.After)
+	folded, err := c.fallbackReferrers(ctx, q)
 	if err != nil {
-		return list, err
+		return List[oci.Entry]{}, err
 	}
-	list.Items = append(found, folded...)
-	slices.SortStableFunc(list.Items, func(a, b oci.Descriptor) int { return strings.Compare(a.Digest.String(), b.Digest.String()) })
-	list.Items = slices.CompactFunc(list.Items, func(a, b oci.Descriptor) bool { return a.Digest == b.Digest })
-	return cut(list, p.Limit, func(d oci.Descriptor) string { return d.Digest.String() }), nil
+	if len(folded) > 0 {
+		found = slices.Concat(found, folded)
+		slices.SortStableFunc(found, func(a, b oci.Entry) int { return strings.Compare(a.Digest.String(), b.Digest.String()) })
+		found = slices.CompactFunc(found, func(a, b oci.Entry) bool { return a.Digest == b.Digest })
+	}
+	return cut(found, fitting(found, p), func(e oci.Entry) string { return e.Digest.String() }), nil
+}
+
+// fitting returns how many of list, but at least one, fit into a page.
+func fitting(list []oci.Entry, p Page) int {
+	size := 0
+	for i, e := range list[:min(len(list), p.Limit)] {
+		if size += len(e.JSON) + 1; p.Bytes > 0 && size > p.Bytes && i > 0 {
+			return i
+		}
+	}
+	return p.Limit
 }
 
 // fallbackReferrers reads the index that clients keep under the fallback tag of
-// subject where a registry has no referrers API, as data taken over from such a
+// a subject where a registry has no referrers API, as data taken over from such a
 // registry does. What it lists and the repository doesn't have is left out.
-func (c *Core) fallbackReferrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType, after string) ([]oci.Descriptor, error) {
-	m, err := c.findManifest(ctx, repo, oci.Ref{Tag: subject.FallbackTag()})
+func (c *Core) fallbackReferrers(ctx context.Context, q meta.ReferrerQuery) ([]oci.Entry, error) {
+	m, err := c.findManifest(ctx, q.Repo, oci.Ref{Tag: q.Subject.FallbackTag()})
 	if errors.Is(err, meta.ErrNotFound) || err == nil && m.MediaType != oci.MediaTypeIndex {
 		return nil, nil
 	}
@@ -84,29 +93,37 @@ func (c *Core) fallbackReferrers(ctx context.Context, repo oci.Repo, subject oci
 	if err != nil {
 		return nil, nil // an old manifest that is no index by today's rules lists nothing
 	}
-	var list []oci.Descriptor
-	for _, d := range index.Children {
-		if d.Digest.String() <= after || artifactType != "" && d.ArtifactType != artifactType {
-			continue
+	children := slices.DeleteFunc(index.Children, func(d oci.Descriptor) bool {
+		return d.Digest.String() <= q.After || q.Type != "" && d.ArtifactType != q.Type
+	})
+	slices.SortStableFunc(children, func(a, b oci.Descriptor) int { return strings.Compare(a.Digest.String(), b.Digest.String()) })
+	children = slices.CompactFunc(children, func(a, b oci.Descriptor) bool { return a.Digest == b.Digest })
+	var list []oci.Entry
+	for _, d := range children {
+		if len(list) == q.Limit {
+			break
 		}
-		_, err := c.findManifest(ctx, repo, oci.Ref{Digest: d.Digest})
+		_, err := c.findManifest(ctx, q.Repo, oci.Ref{Digest: d.Digest})
 		if errors.Is(err, meta.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, d)
+		one, err := d.Entry()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, one)
 	}
 	return list, nil
 }
 
-// cut shortens a list that was asked for with one item too many, and says where
-// the next part begins.
-func cut[T any](list List[T], limit int, name func(T) string) List[T] {
-	if len(list.Items) > limit {
-		list.Items = list.Items[:limit]
-		list.Next = name(list.Items[limit-1])
+// cut returns the first limit items of list, which was asked for with one too
+// many, and says where the next part begins.
+func cut[T any](items []T, limit int, name func(T) string) List[T] {
+	if len(items) <= limit {
+		return List[T]{Items: items}
 	}
-	return list
+	return List[T]{Items: items[:limit:limit], Next: name(items[limit-1])}
 }

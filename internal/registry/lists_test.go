@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,7 +103,7 @@ func (e *env) wantReferrers(r oci.Repo, d oci.Digest, artifactType string, limit
 	slices.Sort(names)
 	for ; limit > 0; limit-- {
 		var got []string
-		for _, d := range pages(e.t, limit, func(p registry.Page) (registry.List[oci.Descriptor], error) {
+		for _, d := range pages(e.t, limit, func(p registry.Page) (registry.List[oci.Entry], error) {
 			return e.core.Referrers(e.t.Context(), r, d, artifactType, p)
 		}) {
 			got = append(got, d.Digest.String())
@@ -173,8 +174,8 @@ func TestReferrerDescriptor(t *testing.T) {
 	r := doc{subject: &subject, note: "hello"}.manifest(t) // the type is its config's
 	e.put(a, r)
 	list, err := e.core.Referrers(t.Context(), a, subject.Digest, "application/vnd.oci.empty.v1+json", registry.Page{Limit: 1})
-	want := r.Descriptor(child(r).Digest)
-	if err != nil || len(list.Items) != 1 || fmt.Sprint(list.Items[0]) != fmt.Sprint(want) {
+	want, err2 := r.Descriptor(child(r).Digest).Entry()
+	if err := errors.Join(err, err2); err != nil || len(list.Items) != 1 || list.Items[0] != want {
 		t.Errorf("got %+v, %v, want %+v", list.Items, err, want)
 	}
 }

@@ -84,7 +84,7 @@ type Lister interface {
 	// Referrers lists the manifests that refer to subject, by digest: those with
 	// that subject, and those that a fallback tag lists (distribution spec,
 	// "Referrers Tag Schema"). There being none is not an error.
-	Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType string, p Page) (List[oci.Descriptor], error)
+	Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType string, p Page) (List[oci.Entry], error)
 }
 
 // A Page asks for a part of a list: at most Limit entries behind After, which
@@ -92,10 +92,14 @@ type Lister interface {
 type Page struct {
 	After string
 	Limit int
+
+	// Bytes bounds referrers together, as they are encoded; a page has one of them
+	// however long it is. 0 means no bound.
+	Bytes int
 }
 
 // A List is a part of a list. Next is the After of the next part, and empty
-// when this is the last one.
+// when this is the last one. Items may be shared: nobody changes them.
 type List[T any] struct {
 	Items []T
 	Next  string

@@ -140,9 +140,9 @@ func (w *world) checkReferrers(repo oci.Repo, subject oci.Digest) {
 	}
 	slices.Sort(want)
 	want = slices.Compact(want)
-	got := pages(w, func(p registry.Page) (registry.List[oci.Descriptor], error) {
+	got := pages(w, func(p registry.Page) (registry.List[oci.Entry], error) {
 		return w.quiet.Referrers(w.t.Context(), repo, subject, "", p)
-	}, func(d oci.Descriptor) string { return d.Digest.String() })
+	}, func(e oci.Entry) string { return e.Digest.String() })
 	if !slices.Equal(got, want) {
 		w.fatalf("referrers of %s in %s: got %v, want %v", w.pool.name(subject), repo, got, want)
 	}

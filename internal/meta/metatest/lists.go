@@ -92,11 +92,16 @@ func listTags(f *fixture) {
 	for _, n := range []int{1, 3, len(names), 100} {
 		got := page(f, n, name, func(after string) ([]meta.Tag, error) { return f.Tags(f.ctx, a, after, n) })
 		f.equal(fmt.Sprintf("pages of %d", n), got, names)
+		got = page(f, n, oci.Tag.String, func(after string) ([]oci.Tag, error) { return f.TagNames(f.ctx, a, after, n) })
+		f.equal(fmt.Sprintf("names in pages of %d", n), got, names)
 	}
 	for after, want := range map[string]string{"v1": "v1-a", "v1!": "v1-a", "v1-": "v1-a", "v1_": "v1_a", "V": "V1", "V1\x00": "Z", "M": "V1"} {
 		got, err := f.Tags(f.ctx, a, after, 1)
 		f.ok(err)
 		f.equal("behind "+after, got, []meta.Tag{{Name: f.tag(want), Digest: digest(m)}})
+		named, err := f.TagNames(f.ctx, a, after, 1)
+		f.ok(err)
+		f.equal("name behind "+after, named, []oci.Tag{f.tag(want)})
 	}
 	for _, after := range []string{"v2", "zzz", "é", "'; DROP TABLE tags; --"} {
 		got, err := f.Tags(f.ctx, a, after, 100)
@@ -108,10 +113,16 @@ func listTags(f *fixture) {
 			}
 		}
 		f.equal("behind "+after, len(got), want)
+		named, err := f.TagNames(f.ctx, a, after, 100)
+		f.ok(err)
+		f.equal("names behind "+after, len(named), want)
 	}
 	got, err := f.Tags(f.ctx, f.repo("never"), "", 10)
 	f.ok(err)
 	f.equal("tags of nothing", len(got), 0)
+	named, err := f.TagNames(f.ctx, f.repo("never"), "", 10)
+	f.ok(err)
+	f.equal("names of nothing", len(named), 0)
 }
 
 func listReferrers(f *fixture) {
@@ -133,24 +144,47 @@ func listReferrers(f *fixture) {
 	}
 	slices.Sort(all)
 	slices.Sort(signatures)
-	name := func(d oci.Descriptor) string { return d.Digest.String() }
+	name := func(e oci.Entry) string { return e.Digest.String() }
+	ask := func(kind, after string, n int) meta.ReferrerQuery {
+		return meta.ReferrerQuery{Repo: a, Subject: digest(subject), Type: kind, After: after, Limit: n}
+	}
 	for _, n := range []int{1, 2, 100} {
 		for kind, want := range map[string][]string{"": all, "application/signature": signatures, "application/sig": nil} {
-			got := page(f, n, name, func(after string) ([]oci.Descriptor, error) {
-				return f.Referrers(f.ctx, a, digest(subject), kind, after, n)
-			})
+			got := page(f, n, name, func(after string) ([]oci.Entry, error) { return f.Referrers(f.ctx, ask(kind, after, n)) })
 			f.equal("referrers of type "+kind, got, want)
 		}
 	}
 	f.ok(f.DeleteManifest(f.ctx, a, must(oci.ParseDigest(all[0])), event.Actor{}))
 	m := f.manifest(shape{subject: &subject, kind: "a/b", note: strings.Repeat("ü", 3)})
 	f.put(a, m)
-	got, err := f.Referrers(f.ctx, a, digest(subject), "a/b", "", 10)
+	got, err := f.Referrers(f.ctx, ask("a/b", "", 10))
 	f.ok(err)
-	f.equal("descriptor", got, []oci.Descriptor{m.Descriptor(digest(m))})
-	none, err := f.Referrers(f.ctx, a, digestOf("nothing"), "", "", 10)
+	f.equal("descriptor", got, []oci.Entry{must(m.Descriptor(digest(m)).Entry())})
+	none, err := f.Referrers(f.ctx, meta.ReferrerQuery{Repo: a, Subject: digestOf("nothing"), Limit: 10})
 	f.ok(err)
 	f.equal("referrers of nothing", len(none), 0)
+	f.boundedReferrers(ask("", "", 100))
+}
+
+// boundedReferrers checks a page of every size in bytes.
+func (f *fixture) boundedReferrers(q meta.ReferrerQuery) {
+	f.Helper()
+	whole, err := f.Referrers(f.ctx, q)
+	f.ok(err)
+	length := 0
+	for _, e := range whole {
+		length += len(e.JSON)
+	}
+	for q.Bytes = 1; q.Bytes < length+1; q.Bytes += 37 {
+		got, err := f.Referrers(f.ctx, q)
+		f.ok(err)
+		n, size := 0, 0
+		for n < len(whole) && (size <= q.Bytes || n < 2) {
+			size += len(whole[n].JSON)
+			n++
+		}
+		f.equal(fmt.Sprintf("referrers of %d bytes", q.Bytes), got, whole[:n])
+	}
 }
 
 func must[T any](v T, err error) T {

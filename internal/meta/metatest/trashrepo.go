@@ -41,7 +41,7 @@ func (f *fixture) contents(repo oci.Repo) string {
 	f.ok(err)
 	var list []string
 	for _, m := range manifests {
-		referrers, err := f.Referrers(f.ctx, repo, m.Digest, "", "", 100)
+		referrers, err := f.Referrers(f.ctx, meta.ReferrerQuery{Repo: repo, Subject: m.Digest, Limit: 100})
 		f.ok(err)
 		list = append(list, fmt.Sprint(m.Digest, " ", m.MediaType, " ", string(m.Body), " ", len(referrers)))
 	}
@@ -165,7 +165,7 @@ func repoMerge(f *fixture) {
 		f.equal(ref, f.hasManifest(a, ref), true)
 	}
 	f.equal("blobs", []bool{f.has(a, "loose"), f.has(a, "one"), f.has(a, "sig"), f.has(a, "next")}, []bool{true, true, true, true})
-	referrers, err := f.Referrers(f.ctx, a, digest(index), "", "", 10)
+	referrers, err := f.Referrers(f.ctx, meta.ReferrerQuery{Repo: a, Subject: digest(index), Limit: 10})
 	f.ok(err)
 	f.equal("referrers", len(referrers), 1)
 	f.equal("entries", len(f.entries(a)), 0)

@@ -152,7 +152,7 @@ func BenchmarkTagsPage(b *testing.B) {
 	f := newBench(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if list, err := f.Tags(b.Context(), f.repo, "v5000", 100); err != nil || len(list) != 100 {
+		if list, err := f.TagNames(b.Context(), f.repo, "v5000", 100); err != nil || len(list) != 100 {
 			b.Fatal(len(list), err)
 		}
 	}

@@ -3,7 +3,10 @@ package sqlmeta
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"berth/internal/meta"
 	"berth/internal/oci"
@@ -27,9 +30,50 @@ func repos(ctx context.Context, q querier, text string, a args) ([]oci.Repo, err
 	return list, nil
 }
 
+// Lists of names come as one row, all names in one text: fetching a row costs
+// more than finding it. SQLite concatenates in the order in which the rows come
+// from within.
+const (
+	sqlRepos = `SELECT COALESCE(string_agg(name, ' '), '') FROM
+		(SELECT name FROM repos WHERE listed = 1 AND name > $1 ORDER BY name LIMIT $2) AS page`
+	sqlTagNames = `SELECT COALESCE(string_agg(name, ' '), '') FROM
+		(SELECT t.name FROM repos r JOIN tags t ON t.repo_id = r.id WHERE r.name = $1 AND t.name > $2 ORDER BY t.name LIMIT $3) AS page`
+)
+
+// names returns the names that a query finds as one text with spaces between
+// them, in byte order.
+func names[T fmt.Stringer](ctx context.Context, q querier, text string, a args, parse func(string) (T, error)) ([]T, error) {
+	var all string
+	if err := q.get(ctx, text, a, &all); err != nil {
+		return nil, err
+	}
+	return split(all, parse)
+}
+
+// split takes apart what names got.
+func split[T fmt.Stringer](all string, parse func(string) (T, error)) ([]T, error) {
+	if all == "" {
+		return nil, nil
+	}
+	list := make([]T, 0, strings.Count(all, " ")+1)
+	sorted, last := true, ""
+	for name := range strings.SplitSeq(all, " ") {
+		one, err := parse(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, one)
+		sorted, last = sorted && last < name, name
+	}
+	if !sorted { // no database promises the order
+		slices.SortFunc(list, func(a, b T) int { return strings.Compare(a.String(), b.String()) })
+	}
+	return list, nil
+}
+
 // Repos implements meta.Listings.
 func (db *DB) Repos(ctx context.Context, after string, limit int) ([]oci.Repo, error) {
-	return repos(ctx, db.reader, `SELECT name FROM repos WHERE listed = 1 AND name > $1 ORDER BY name LIMIT $2`, args{after, limit})
+	return names(ctx, db.reader, sqlRepos, args{after, limit}, oci.ParseRepo)
 }
 
 // HasRepo implements meta.Listings.
@@ -64,6 +108,15 @@ func (db *DB) Tags(ctx context.Context, repo oci.Repo, after string, limit int) 
 	return list, nil
 }
 
+// TagNames implements meta.Listings.
+func (db *DB) TagNames(ctx context.Context, repo oci.Repo, after string, limit int) ([]oci.Tag, error) {
+	list, err := names(ctx, db.reader, sqlTagNames, args{repo.String(), after, limit}, oci.ParseTag)
+	if err != nil {
+		return nil, fmt.Errorf("list tags of %s: %w", repo, err)
+	}
+	return list, nil
+}
+
 // The two ways to list referrers: each has its own index, so that neither reads
 // more than it returns.
 const (
@@ -73,13 +126,20 @@ const (
 		WHERE r.name = $1 AND m.subject = $2 AND m.subject <> '' AND m.digest > $3 AND m.artifact_type = $5 ORDER BY m.digest LIMIT $4`
 )
 
+var (
+	errEnough      = errors.New("enough")
+	errAnnotations = errors.New("the recorded annotations are no JSON")
+)
+
 // Referrers implements meta.Listings.
-func (db *DB) Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType, after string, limit int) ([]oci.Descriptor, error) {
-	text, a := sqlReferrers, args{repo.String(), subject.String(), after, limit}
-	if artifactType != "" {
-		text, a = sqlReferrersOfType, append(a, artifactType)
+func (db *DB) Referrers(ctx context.Context, q meta.ReferrerQuery) ([]oci.Entry, error) {
+	text, a := sqlReferrers, args{q.Repo.String(), q.Subject.String(), q.After, q.Limit}
+	if q.Type != "" {
+		text, a = sqlReferrersOfType, append(a, q.Type)
 	}
-	var list []oci.Descriptor
+	var list []oci.Entry
+	var all []byte
+	var ends []int
 	err := db.reader.each(ctx, text, a, func(scan func(...any) error) error {
 		var d oci.Descriptor
 		var digest, annotations string
@@ -87,14 +147,25 @@ func (db *DB) Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, 
 		if err == nil {
 			d.Digest, err = oci.ParseDigest(digest)
 		}
-		if err == nil && annotations != "" {
-			err = json.Unmarshal([]byte(annotations), &d.Annotations)
+		if err == nil && annotations != "" && !json.Valid([]byte(annotations)) {
+			err = errAnnotations
 		}
-		list = append(list, d)
-		return err
+		if err != nil {
+			return err
+		}
+		all = oci.AppendEntry(all, d, annotations)
+		list, ends = append(list, oci.Entry{Digest: d.Digest}), append(ends, len(all))
+		if q.Bytes > 0 && len(all) > q.Bytes && len(list) > 1 {
+			return errEnough
+		}
+		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list referrers of %s in %s: %w", subject, repo, err)
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, fmt.Errorf("list referrers of %s in %s: %w", q.Subject, q.Repo, err)
+	}
+	begin, shared := 0, string(all)
+	for i, end := range ends {
+		list[i].JSON, begin = shared[begin:end], end
 	}
 	return list, nil
 }

@@ -128,9 +128,9 @@ func (g *gate) Tags(ctx context.Context, repo oci.Repo, p registry.Page) (regist
 }
 
 // Referrers implements registry.Lister.
-func (g *gate) Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType string, p registry.Page) (registry.List[oci.Descriptor], error) {
+func (g *gate) Referrers(ctx context.Context, repo oci.Repo, subject oci.Digest, artifactType string, p registry.Page) (registry.List[oci.Entry], error) {
 	if err := g.a.Ensure(ctx, repo); err != nil {
-		return registry.List[oci.Descriptor]{}, err
+		return registry.List[oci.Entry]{}, err
 	}
 	return g.svc.Referrers(ctx, repo, subject, artifactType, p)
 }
