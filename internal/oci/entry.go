@@ -21,24 +21,24 @@ func (d Descriptor) Entry() (Entry, error) {
 // AppendEntry appends the encoded form of a descriptor to b, the same as that
 // of Descriptor.Entry. Its annotations are encoded already: a JSON object, or
 // nothing.
-func AppendEntry(b []byte, d Descriptor, annotations string) []byte {
-	b = appendJSON(append(b, `{"mediaType":`...), d.MediaType)
-	b = append(append(b, `,"digest":"`...), d.Digest.s...)
-	b = strconv.AppendInt(append(b, `","size":`...), d.Size, 10)
-	if d.ArtifactType != "" {
-		b = appendJSON(append(b, `,"artifactType":`...), d.ArtifactType)
+func AppendEntry(b, mediaType, digest []byte, size int64, artifactType, annotations []byte) []byte {
+	b = appendJSON(append(b, `{"mediaType":`...), mediaType)
+	b = appendJSON(append(b, `,"digest":`...), digest)
+	b = strconv.AppendInt(append(b, `,"size":`...), size, 10)
+	if len(artifactType) > 0 {
+		b = appendJSON(append(b, `,"artifactType":`...), artifactType)
 	}
-	if annotations != "" {
+	if len(annotations) > 0 {
 		b = append(append(b, `,"annotations":`...), annotations...)
 	}
 	return append(b, '}')
 }
 
 // appendJSON appends s as a JSON string.
-func appendJSON(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			text, _ := json.Marshal(s) // of a string there is no error
+func appendJSON(b, s []byte) []byte {
+	for _, c := range s {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, _ := json.Marshal(string(s)) // of a string there is no error
 			return append(b, text...)
 		}
 	}

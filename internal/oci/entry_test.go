@@ -25,7 +25,7 @@ func FuzzAppendEntry(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := AppendEntry([]byte("before "), d, string(annotations)); string(got) != "before "+want.JSON {
+		if got := AppendEntry([]byte("before "), []byte(d.MediaType), []byte(d.Digest.String()), d.Size, []byte(d.ArtifactType), annotations); string(got) != "before "+want.JSON {
 			t.Errorf("got  %s\nwant before %s", got, want.JSON)
 		}
 	})

@@ -2,6 +2,7 @@ package sqlmeta
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,35 +138,65 @@ func (db *DB) Referrers(ctx context.Context, q meta.ReferrerQuery) ([]oci.Entry,
 	if q.Type != "" {
 		text, a = sqlReferrersOfType, append(a, q.Type)
 	}
-	var list []oci.Entry
-	var all []byte
-	var ends []int
+	var e referrers
 	err := db.reader.each(ctx, text, a, func(scan func(...any) error) error {
-		var d oci.Descriptor
-		var digest, annotations string
-		err := scan(&d.MediaType, &digest, &d.Size, &d.ArtifactType, &annotations)
-		if err == nil {
-			d.Digest, err = oci.ParseDigest(digest)
-		}
-		if err == nil && annotations != "" && !json.Valid([]byte(annotations)) {
-			err = errAnnotations
-		}
-		if err != nil {
+		if err := e.add(scan); err != nil {
 			return err
 		}
-		all = oci.AppendEntry(all, d, annotations)
-		list, ends = append(list, oci.Entry{Digest: d.Digest}), append(ends, len(all))
-		if q.Bytes > 0 && len(all) > q.Bytes && len(list) > 1 {
+		if q.Bytes > 0 && e.length > q.Bytes && len(e.parts) > 1 {
 			return errEnough
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	var list []oci.Entry
+	if err == nil {
+		list, err = e.list()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("list referrers of %s in %s: %w", q.Subject, q.Repo, err)
 	}
-	begin, shared := 0, string(all)
-	for i, end := range ends {
-		list[i].JSON, begin = shared[begin:end], end
+	return list, nil
+}
+
+// referrers are what rows are made into: entries of an index, all in one text.
+type referrers struct {
+	text   []byte
+	parts  []struct{ digest, end int } // where each one's digest ends in text, and the JSON behind that
+	length int                         // of what is JSON
+
+	mediaType, digest, artifactType, annotations sql.RawBytes
+	size                                         int64
+}
+
+// add adds the row that scan reads.
+func (r *referrers) add(scan func(...any) error) error {
+	if err := scan(&r.mediaType, &r.digest, &r.size, &r.artifactType, &r.annotations); err != nil {
+		return err
+	}
+	if len(r.annotations) > 0 && !json.Valid(r.annotations) {
+		return errAnnotations
+	}
+	r.text = append(r.text, r.digest...)
+	digest := len(r.text)
+	r.text = oci.AppendEntry(r.text, r.mediaType, r.digest, r.size, r.artifactType, r.annotations)
+	r.parts = append(r.parts, struct{ digest, end int }{digest, len(r.text)})
+	r.length += len(r.text) - digest
+	return nil
+}
+
+// list returns the entries.
+func (r *referrers) list() ([]oci.Entry, error) {
+	list := make([]oci.Entry, len(r.parts))
+	text, begin := string(r.text), 0
+	for i, part := range r.parts {
+		var err error
+		if list[i].Digest, err = oci.ParseDigest(text[begin:part.digest]); err != nil {
+			return nil, err
+		}
+		list[i].JSON, begin = text[part.digest:part.end], part.end
 	}
 	return list, nil
 }
