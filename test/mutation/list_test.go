@@ -4,7 +4,7 @@ import "slices"
 
 // mutations lists the safety steps, from the disk upwards.
 func mutations() []mutation {
-	return slices.Concat(ofFiles(), ofRecords(), ofUploads(), ofRules(), ofGuard(), ofEvents(), ofTree(), ofBackups(), ofChecks(), ofStories(), ofTags(), ofTrash(), ofRetention())
+	return slices.Concat(ofFiles(), ofRecords(), ofUploads(), ofRules(), ofGuard(), ofEvents(), ofTree(), ofBackups(), ofChecks(), ofStories(), ofTags(), ofTrash(), ofRetention(), ofLists())
 }
 
 // ofFiles are about objects on disk.
@@ -445,4 +445,17 @@ func ofBackups() []mutation {
 			new: "	return nil\n",
 		},
 	}
+}
+
+// ofLists are about the lists that are kept in memory.
+func ofLists() []mutation {
+	const file, run = "internal/meta/sqlmeta/changes.go", "TestListsFollowChanges"
+	var list []mutation
+	for what, old := range map[string]string{
+		"tags": "c.note(hot.Key{Kind: hotTags, Repo: repo})", "repositories": "c.note(hot.Key{Kind: hotCatalog})",
+		"referrers": "c.note(hot.Key{Kind: hotReferrers, Repo: repo, Name: subject})",
+	} {
+		list = append(list, mutation{name: "a change drops the kept list of " + what, file: file, run: run, soak: true, old: old, new: "_ = 0"})
+	}
+	return list
 }

@@ -87,6 +87,9 @@ func (db *DB) FindManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (met
 	if m, ok := db.hotManifestOf(repo, ref); ok {
 		return m, nil
 	}
+	if db.hotAbsent(repo, ref.Tag) {
+		return meta.Manifest{}, notFound(meta.ErrNotFound, "manifest "+ref.String(), repo)
+	}
 	text := sqlManifestByTag
 	if ref.Tag.IsZero() {
 		text = sqlManifestByDigest
@@ -96,6 +99,10 @@ func (db *DB) FindManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (met
 	var id, in, pushed int64
 	var digest, subject string
 	err := db.reader.get(ctx, text, args{repo.String(), ref.String()}, &id, &in, &digest, &m.MediaType, &subject, &pushed, &m.Body)
+	if err == nil && digest == "" { // there is the repository, and no such tag
+		db.keepAbsent(moment, repo, id, ref.Tag)
+		err = meta.ErrNotFound
+	}
 	if err != nil {
 		return meta.Manifest{}, notFound(err, "manifest "+ref.String(), repo)
 	}
@@ -107,6 +114,23 @@ func (db *DB) FindManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (met
 		db.keepManifest(moment, repo, id, ref.Tag, &m)
 	}
 	return m, err
+}
+
+// absent is the page of the tags of a repository that says that there is no such
+// tag. That is asked of every subject of referrers, and by whoever is about to
+// push.
+func absent(tag oci.Tag) string { return "-" + tag.String() }
+
+// hotAbsent reports whether it is in memory that repo has no such tag.
+func (db *DB) hotAbsent(repo oci.Repo, tag oci.Tag) bool {
+	v := db.hot.View()
+	id, ok := hotNumber(v, repo)
+	return ok && !tag.IsZero() && v.Get(hot.Key{Kind: hotTags, Repo: id, Page: absent(tag)}) != nil && v.Whole()
+}
+
+func (db *DB) keepAbsent(moment hot.Moment, repo oci.Repo, id int64, tag oci.Tag) {
+	db.keepRepo(moment, repo, id)
+	db.hot.Put(moment, hot.Key{Kind: hotTags, Repo: id, Page: absent(tag)}, true, 0)
 }
 
 // keepManifest puts what a query has found into the memory: repository number id,

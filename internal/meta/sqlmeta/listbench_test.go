@@ -37,7 +37,7 @@ func BenchmarkTagsAll(b *testing.B) {
 
 // BenchmarkReposPage reads the last page of 5,000 repositories.
 func BenchmarkReposPage(b *testing.B) {
-	db := manyRepos(b, 5000)
+	db := manyRepos(b, Options{Path: filepath.Join(b.TempDir(), "berth.db")}, 5000)
 	b.ReportAllocs()
 	for b.Loop() {
 		if list, err := db.Repos(b.Context(), "team/r004899", 101); err != nil || len(list) != 100 {
@@ -46,12 +46,9 @@ func BenchmarkReposPage(b *testing.B) {
 	}
 }
 
-func manyRepos(b *testing.B, n int) *DB {
+func manyRepos(b *testing.B, o Options, n int) *DB {
 	b.Helper()
-	db, err := Open(b.Context(), Options{Path: filepath.Join(b.TempDir(), "berth.db")})
-	if err != nil {
-		b.Fatal(err)
-	}
+	db := mustOpen(b, o)
 	b.Cleanup(func() { db.Close() })
 	var next atomic.Int64
 	var group sync.WaitGroup

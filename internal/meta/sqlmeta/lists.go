@@ -2,14 +2,13 @@ package sqlmeta
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"berth/internal/meta"
+	"berth/internal/meta/hot"
 	"berth/internal/oci"
 )
 
@@ -37,21 +36,11 @@ func repos(ctx context.Context, q querier, text string, a args) ([]oci.Repo, err
 const (
 	sqlRepos = `SELECT COALESCE(string_agg(name, ' '), '') FROM
 		(SELECT name FROM repos WHERE listed = 1 AND name > $1 ORDER BY name LIMIT $2) AS page`
-	sqlTagNames = `SELECT COALESCE(string_agg(name, ' '), '') FROM
-		(SELECT t.name FROM repos r JOIN tags t ON t.repo_id = r.id WHERE r.name = $1 AND t.name > $2 ORDER BY t.name LIMIT $3) AS page`
+	sqlTagNames = `SELECT r.id, COALESCE((SELECT string_agg(name, ' ') FROM
+		(SELECT t.name FROM tags t WHERE t.repo_id = r.id AND t.name > $2 ORDER BY t.name LIMIT $3) AS page), '') FROM repos r WHERE r.name = $1`
 )
 
-// names returns the names that a query finds as one text with spaces between
-// them, in byte order.
-func names[T fmt.Stringer](ctx context.Context, q querier, text string, a args, parse func(string) (T, error)) ([]T, error) {
-	var all string
-	if err := q.get(ctx, text, a, &all); err != nil {
-		return nil, err
-	}
-	return split(all, parse)
-}
-
-// split takes apart what names got.
+// split takes apart names with spaces between them, and returns them in byte order.
 func split[T fmt.Stringer](all string, parse func(string) (T, error)) ([]T, error) {
 	if all == "" {
 		return nil, nil
@@ -74,7 +63,22 @@ func split[T fmt.Stringer](all string, parse func(string) (T, error)) ([]T, erro
 
 // Repos implements meta.Listings.
 func (db *DB) Repos(ctx context.Context, after string, limit int) ([]oci.Repo, error) {
-	return names(ctx, db.reader, sqlRepos, args{after, limit}, oci.ParseRepo)
+	key := hot.Key{Kind: hotCatalog, Page: pageOf(after, limit)}
+	v := db.hot.View()
+	if list, ok := v.Get(key).([]oci.Repo); ok && v.Whole() {
+		return list, nil
+	}
+	moment := db.hot.Moment()
+	var all string
+	if err := db.reader.get(ctx, sqlRepos, args{after, limit}, &all); err != nil {
+		return nil, fmt.Errorf("list repositories: %w", err)
+	}
+	list, err := split(all, oci.ParseRepo)
+	if err != nil {
+		return nil, fmt.Errorf("list repositories: %w", err)
+	}
+	db.hot.Put(moment, key, list, sizeNames(list, all))
+	return list, nil
 }
 
 // HasRepo implements meta.Listings.
@@ -111,92 +115,34 @@ func (db *DB) Tags(ctx context.Context, repo oci.Repo, after string, limit int) 
 
 // TagNames implements meta.Listings.
 func (db *DB) TagNames(ctx context.Context, repo oci.Repo, after string, limit int) ([]oci.Tag, error) {
-	list, err := names(ctx, db.reader, sqlTagNames, args{repo.String(), after, limit}, oci.ParseTag)
+	key := hot.Key{Kind: hotTags, Page: pageOf(after, limit)}
+	v := db.hot.View()
+	var known bool
+	if key.Repo, known = hotNumber(v, repo); known {
+		if list, ok := v.Get(key).([]oci.Tag); ok && v.Whole() {
+			return list, nil
+		}
+	}
+	moment := db.hot.Moment()
+	var all string
+	err := db.reader.get(ctx, sqlTagNames, args{repo.String(), after, limit}, &key.Repo, &all)
+	if isNotFound(err) {
+		return nil, nil
+	}
+	var list []oci.Tag
+	if err == nil {
+		list, err = split(all, oci.ParseTag)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list tags of %s: %w", repo, err)
 	}
+	db.keepRepo(moment, repo, key.Repo)
+	db.hot.Put(moment, key, list, sizeNames(list, all))
 	return list, nil
 }
 
-// The two ways to list referrers: each has its own index, so that neither reads
-// more than it returns.
-const (
-	sqlReferrers = `SELECT m.media_type, m.digest, m.size, m.artifact_type, m.annotations FROM repos r JOIN manifests m ON m.repo_id = r.id
-		WHERE r.name = $1 AND m.subject = $2 AND m.subject <> '' AND m.digest > $3 ORDER BY m.digest LIMIT $4`
-	sqlReferrersOfType = `SELECT m.media_type, m.digest, m.size, m.artifact_type, m.annotations FROM repos r JOIN manifests m ON m.repo_id = r.id
-		WHERE r.name = $1 AND m.subject = $2 AND m.subject <> '' AND m.digest > $3 AND m.artifact_type = $5 ORDER BY m.digest LIMIT $4`
-)
+// pageOf tells pages of a list apart.
+func pageOf(after string, limit int) string { return strconv.Itoa(limit) + " " + after }
 
-var (
-	errEnough      = errors.New("enough")
-	errAnnotations = errors.New("the recorded annotations are no JSON")
-)
-
-// Referrers implements meta.Listings.
-func (db *DB) Referrers(ctx context.Context, q meta.ReferrerQuery) ([]oci.Entry, error) {
-	text, a := sqlReferrers, args{q.Repo.String(), q.Subject.String(), q.After, q.Limit}
-	if q.Type != "" {
-		text, a = sqlReferrersOfType, append(a, q.Type)
-	}
-	var e referrers
-	err := db.reader.each(ctx, text, a, func(scan func(...any) error) error {
-		if err := e.add(scan); err != nil {
-			return err
-		}
-		if q.Bytes > 0 && e.length > q.Bytes && len(e.parts) > 1 {
-			return errEnough
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	var list []oci.Entry
-	if err == nil {
-		list, err = e.list()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list referrers of %s in %s: %w", q.Subject, q.Repo, err)
-	}
-	return list, nil
-}
-
-// referrers are what rows are made into: entries of an index, all in one text.
-type referrers struct {
-	text   []byte
-	parts  []struct{ digest, end int } // where each one's digest ends in text, and the JSON behind that
-	length int                         // of what is JSON
-
-	mediaType, digest, artifactType, annotations sql.RawBytes
-	size                                         int64
-}
-
-// add adds the row that scan reads.
-func (r *referrers) add(scan func(...any) error) error {
-	if err := scan(&r.mediaType, &r.digest, &r.size, &r.artifactType, &r.annotations); err != nil {
-		return err
-	}
-	if len(r.annotations) > 0 && !json.Valid(r.annotations) {
-		return errAnnotations
-	}
-	r.text = append(r.text, r.digest...)
-	digest := len(r.text)
-	r.text = oci.AppendEntry(r.text, r.mediaType, r.digest, r.size, r.artifactType, r.annotations)
-	r.parts = append(r.parts, struct{ digest, end int }{digest, len(r.text)})
-	r.length += len(r.text) - digest
-	return nil
-}
-
-// list returns the entries.
-func (r *referrers) list() ([]oci.Entry, error) {
-	list := make([]oci.Entry, len(r.parts))
-	text, begin := string(r.text), 0
-	for i, part := range r.parts {
-		var err error
-		if list[i].Digest, err = oci.ParseDigest(text[begin:part.digest]); err != nil {
-			return nil, err
-		}
-		list[i].JSON, begin = text[part.digest:part.end], part.end
-	}
-	return list, nil
-}
+// sizeNames is what a list takes in memory whose names are parts of all.
+func sizeNames[T any](list []T, all string) int64 { return 32 + 16*int64(cap(list)) + int64(len(all)) }
