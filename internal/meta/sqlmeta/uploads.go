@@ -8,7 +8,6 @@ import (
 	"berth/internal/blob"
 	"berth/internal/event"
 	"berth/internal/meta"
-	"berth/internal/oci"
 )
 
 // CreateUpload implements meta.Uploads.
@@ -23,20 +22,6 @@ func (db *DB) CreateUpload(ctx context.Context, u meta.Upload) error {
 			string(u.ID), repo, u.By, string(u.Key), u.Size, string(u.Algorithm), u.Hash, u.State, u.Version, u.Started.UnixMicro(), t.ticks())
 		return err
 	})
-}
-
-// FindUpload implements meta.Uploads.
-func (db *DB) FindUpload(ctx context.Context, repo oci.Repo, id meta.UploadID) (meta.Upload, error) {
-	u := meta.Upload{ID: id, Repo: repo}
-	var started int64
-	err := db.reader.get(ctx, `SELECT u.owner, u.key, u.size, u.algorithm, u.hash, u.state, u.version, u.started_us
-		FROM uploads u JOIN repos r ON r.id = u.repo_id WHERE u.id = $1 AND r.name = $2`,
-		args{string(id), repo.String()}, &u.By, &u.Key, &u.Size, &u.Algorithm, &u.Hash, &u.State, &u.Version, &started)
-	if err != nil {
-		return meta.Upload{}, notFound(err, "upload "+string(id), repo)
-	}
-	u.Started = time.UnixMicro(started).UTC()
-	return u, nil
 }
 
 // An openUpload is what a mutation needs to know of a stored upload.
