@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// sendChunk is how much of a file goes to the kernel in one call: small enough
-// that the write deadline moves with the progress of the peer, large enough
-// that the calls cost nothing.
-const sendChunk = 1 << 20
+// sendChunk is how much of a file goes to the kernel in one call: large enough
+// that the calls cost nothing, small enough that the write deadline moves with
+// the progress of all but slow peers, which are asked about when it has passed.
+const sendChunk = 8 << 20
 
 // copyBuffer is the memory that a body takes which the kernel can't send by
 // itself, in bytes.

@@ -59,14 +59,14 @@ func bigFile(t *testing.T, n int) (*os.File, []byte) {
 type onlyReader struct{ io.Reader }
 
 func TestConnReadFrom(t *testing.T) {
-	const size = 3<<20 + 17
+	const size = 2*sendChunk + 17
 	tests := []struct {
 		name string
 		src  func(f *os.File) io.Reader
 		want int
 	}{
 		{"file", func(f *os.File) io.Reader { return f }, size},
-		{"limited file", func(f *os.File) io.Reader { return io.LimitReader(f, 2<<20+1) }, 2<<20 + 1},
+		{"limited file", func(f *os.File) io.Reader { return io.LimitReader(f, sendChunk+1) }, sendChunk + 1},
 		{"limit beyond the end", func(f *os.File) io.Reader { return io.LimitReader(f, size+100) }, size},
 		{"limit of nothing", func(f *os.File) io.Reader { return io.LimitReader(f, 0) }, 0},
 		{"no file", func(f *os.File) io.Reader { return onlyReader{f} }, size},

@@ -120,8 +120,8 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// blobSize is larger than several chunks, and no multiple of one.
-const blobSize = 5<<20 + 12345
+// blobSize is larger than two of the chunks that a conn sends, and no multiple.
+const blobSize = 20<<20 + 12345
 
 // TestSendfile holds that a blob goes from the disk to the network inside the
 // kernel, through everything that wraps a ResponseWriter. It runs this very test
