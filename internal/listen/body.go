@@ -106,7 +106,11 @@ type streamWriter struct {
 	http.ResponseWriter
 	guard guard
 	stall time.Duration
+	bufs  *copyBuffers
 }
+
+// ReadFrom sends what src holds, through a buffer that others have used before.
+func (w *streamWriter) ReadFrom(src io.Reader) (int64, error) { return w.bufs.copy(w, src) }
 
 // Write writes p, within its limit of time.
 func (w *streamWriter) Write(p []byte) (int, error) {
@@ -137,7 +141,7 @@ func (s *Server) paced(next http.Handler) http.Handler {
 			if hasBody {
 				r = withBody(r, &bodyReader{ReadCloser: r.Body, pace: s.body, guard: &watchdog{bite: rc.SetReadDeadline}})
 			}
-			w = &streamWriter{ResponseWriter: w, guard: &watchdog{bite: rc.SetWriteDeadline}, stall: streamStall * s.write.stall}
+			w = &streamWriter{ResponseWriter: w, guard: &watchdog{bite: rc.SetWriteDeadline}, stall: streamStall * s.write.stall, bufs: s.copies}
 		case hasBody:
 			g := &connGuard{rc: rc}
 			g.begin(s.body.stall) // also where the handler never reads

@@ -16,10 +16,6 @@ import (
 // the progress of all but slow peers, which are asked about when it has passed.
 const sendChunk = 8 << 20
 
-// copyBuffer is the memory that a body takes which the kernel can't send by
-// itself, in bytes.
-const copyBuffer = 32 << 10
-
 // A conn is one accepted connection. It cuts a peer that stops taking what is
 // written to it, and answers a peer that speaks the wrong protocol.
 //
@@ -36,6 +32,7 @@ type conn struct {
 
 	closing sync.Once
 	parcel  parcel
+	copies  *copyBuffers
 
 	mu       sync.Mutex
 	explicit time.Time // write deadline set from outside; zero is none
@@ -88,7 +85,7 @@ func (c *conn) ReadFrom(src io.Reader) (int64, error) {
 		from, left = limited.R, limited.N
 	}
 	if _, file := from.(syscall.Conn); !ok || !file {
-		return io.CopyBuffer(struct{ io.Writer }{c}, src, make([]byte, max(1, min(left, copyBuffer))))
+		return c.copies.copy(c, src)
 	}
 	sent, err := c.sendFile(to, from, left)
 	if limited != nil {

@@ -31,7 +31,7 @@ func connPair(t *testing.T, p pace) (near *conn, far *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	near = &conn{Conn: a, pace: p, release: func() {}}
+	near = &conn{Conn: a, pace: p, release: func() {}, copies: newCopyBuffers()}
 	t.Cleanup(func() { _ = near.Close(); _ = far.Close() })
 	return near, far
 }

@@ -130,6 +130,7 @@ type listener struct {
 	once   sync.Once
 	limit  *limiter
 	pace   pace
+	copies *copyBuffers
 	expect protocol
 	log    *slog.Logger
 }
@@ -182,7 +183,7 @@ func (l *listener) isClosed() bool {
 }
 
 func (l *listener) wrap(nc net.Conn) net.Conn {
-	c := &conn{Conn: nc, pace: l.pace, expect: l.expect}
+	c := &conn{Conn: nc, pace: l.pace, expect: l.expect, copies: l.copies}
 	c.release = func() { l.limit.leave(c) }
 	return c
 }

@@ -88,6 +88,7 @@ type Server struct {
 	body    pace
 	write   pace
 	parcels *sync.Pool // for what is held back
+	copies  *copyBuffers
 	running atomic.Int64
 }
 
@@ -102,6 +103,7 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 		write: pace{stall: cmp.Or(o.WriteStall, 60*time.Second), rate: cmp.Or(o.WriteRate, 1024)},
 
 		parcels: newParcels(),
+		copies:  newCopyBuffers(),
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -182,7 +184,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 // serve serves one listener until the server is closed.
 func (s *Server) serve(l net.Listener) error {
 	secure := s.opts.TLS != nil && l.Addr().Network() != "unix"
-	w := &listener{Listener: l, closed: make(chan struct{}), limit: s.limit, pace: s.write, log: s.opts.Log, expect: plainHTTP}
+	w := &listener{Listener: l, closed: make(chan struct{}), limit: s.limit, pace: s.write, copies: s.copies, log: s.opts.Log, expect: plainHTTP}
 	var err error
 	if secure {
 		w.expect = overTLS

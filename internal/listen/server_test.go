@@ -27,7 +27,7 @@ type running struct {
 }
 
 // serve runs a server of h on a loopback port until the test ends.
-func serve(t *testing.T, o ServerOptions, h http.HandlerFunc) running {
+func serve(t testing.TB, o ServerOptions, h http.HandlerFunc) running {
 	t.Helper()
 	ls, err := Listen(t.Context(), ListenOptions{Addresses: []Address{{Host: "127.0.0.1:0"}}})
 	if err != nil {
@@ -48,7 +48,7 @@ func serve(t *testing.T, o ServerOptions, h http.HandlerFunc) running {
 }
 
 // selfSigned makes a certificate for 127.0.0.1 and a client that trusts it.
-func selfSigned(t *testing.T) (*Certificates, *tls.Config) {
+func selfSigned(t testing.TB) (*Certificates, *tls.Config) {
 	t.Helper()
 	made, err := MakeSelfSigned(t.TempDir(), []Host{{Name: "127.0.0.1"}}, KeepExisting, time.Now())
 	if err != nil {
@@ -68,7 +68,7 @@ func selfSigned(t *testing.T) (*Certificates, *tls.Config) {
 }
 
 // tlsConfig is the configuration of a server with c.
-func tlsConfig(t *testing.T, c *Certificates) *tls.Config {
+func tlsConfig(t testing.TB, c *Certificates) *tls.Config {
 	t.Helper()
 	config, err := NewTLSConfig(TLSOptions{Certificate: c.Get})
 	if err != nil {
@@ -78,7 +78,7 @@ func tlsConfig(t *testing.T, c *Certificates) *tls.Config {
 }
 
 // client returns an HTTP client that speaks HTTP/2 where the server does.
-func client(t *testing.T, tc *tls.Config) *http.Client {
+func client(t testing.TB, tc *tls.Config) *http.Client {
 	t.Helper()
 	tr := &http.Transport{TLSClientConfig: tc.Clone(), ForceAttemptHTTP2: true}
 	t.Cleanup(tr.CloseIdleConnections)

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -249,6 +251,49 @@ func TestAnswersConcurrently(t *testing.T) {
 				if err != nil || !bytes.Equal(b, textOf(size)) {
 					t.Errorf("client %d: got %d bytes and error %v, want %d", k, len(b), err, size)
 					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestStreamsConcurrently sends files over HTTP/2 to many at once, through buffers
+// that are used again.
+func TestStreamsConcurrently(t *testing.T) {
+	const size = 300_000
+	dir := t.TempDir()
+	for k := range 4 {
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(k)), textOf(size+k), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	certs, tc := selfSigned(t)
+	s := serve(t, ServerOptions{TLS: tlsConfig(t, certs)}, func(w http.ResponseWriter, r *http.Request) {
+		f, err := os.Open(filepath.Join(dir, filepath.Base(r.URL.Path)))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer f.Close()
+		if n, err := w.(io.ReaderFrom).ReadFrom(f); err != nil || n < size {
+			t.Errorf("sent %d bytes, %v", n, err)
+		}
+	})
+	c := client(t, tc)
+	var wg sync.WaitGroup
+	for k := range 4 {
+		wg.Go(func() {
+			for range 10 {
+				a, err := c.Get("https://" + s.addr + "/" + strconv.Itoa(k))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				b, err := io.ReadAll(a.Body)
+				a.Body.Close()
+				if err != nil || a.ProtoMajor != 2 || !bytes.Equal(b, textOf(size+k)) {
+					t.Errorf("%d over %s: got %d bytes and error %v", k, a.Proto, len(b), err)
 				}
 			}
 		})
