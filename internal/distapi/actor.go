@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"berth/internal/auth"
 	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
@@ -15,21 +14,21 @@ import (
 const maxAgent = 512
 
 // actor tells who acts by r, for the record.
-func (h *Handler) actor(w http.ResponseWriter, r *http.Request, p auth.Principal) event.Actor {
+func (h *Handler) actor(w http.ResponseWriter, r *http.Request, c *call) event.Actor {
 	a := event.Actor{
-		Name: p.Name, Via: string(p.Via), Addr: r.RemoteAddr, Host: r.Host, Method: r.Method,
+		Name: c.id.who.Name, Via: string(c.id.who.Via), Addr: r.RemoteAddr, Host: r.Host, Method: r.Method,
 		UserAgent: strings.ToValidUTF8(r.UserAgent(), "?"), RequestID: w.Header().Get("X-Request-Id"),
 	}
 	if len(a.UserAgent) > maxAgent {
 		a.UserAgent = strings.ToValidUTF8(a.UserAgent[:maxAgent], "")
 	}
 	// Behind a proxy that is believed, the client's address has no port.
-	if peer := h.peer(r).Addr; peer.IsValid() {
-		if here, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || here.Addr().Unmap() != peer {
-			a.Addr = peer.String()
+	if peer := c.peer; peer.Trusted && peer.Addr.IsValid() {
+		if here, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || here.Addr().Unmap() != peer.Addr {
+			a.Addr = peer.Addr.String()
 		}
 	}
-	if base, ok := h.base(r); ok {
+	if base, ok := h.base(c); ok {
 		a.Base = base
 	}
 	return a

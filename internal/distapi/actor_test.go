@@ -116,10 +116,10 @@ func TestActor(t *testing.T) {
 		addr, base string
 	}{
 		{"direct", Peer{Addr: netip.MustParseAddr("127.0.0.1"), Scheme: "http", Host: "reg:5000"}, "", "a", "127.0.0.1:", "http://reg:5000/pre"},
-		{"behind a proxy", Peer{Addr: client, Scheme: "https", Host: "reg"}, "", "a", "192.0.2.7", "https://reg/pre"},
+		{"behind a proxy", Peer{Addr: client, Trusted: true, Scheme: "https", Host: "reg"}, "", "a", "192.0.2.7", "https://reg/pre"},
 		{"on a socket", Peer{Scheme: "http", Host: "reg"}, "", "a", "127.0.0.1:", "http://reg/pre"},
-		{"with an address", Peer{Addr: client, Scheme: "http", Host: "reg"}, "https://ext/pre", "a", "192.0.2.7", "https://ext/pre"},
-		{"a strange host", Peer{Addr: client, Scheme: "http", Host: `re"g`}, "", strings.Repeat("é", 400) + "\xff", "192.0.2.7", ""},
+		{"with an address", Peer{Addr: client, Trusted: true, Scheme: "http", Host: "reg"}, "https://ext/pre", "a", "192.0.2.7", "https://ext/pre"},
+		{"a strange host", Peer{Addr: client, Trusted: true, Scheme: "http", Host: `re"g`}, "", strings.Repeat("é", 400) + "\xff", "192.0.2.7", ""},
 	} {
 		b := newBench(t, "open")
 		var by event.Actor

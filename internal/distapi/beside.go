@@ -63,14 +63,14 @@ func (h *Handler) Beside(next func(http.ResponseWriter, *http.Request, Caller) e
 			if err := refuseEncoding(r); err != nil {
 				return err
 			}
-			if err := h.admitAddress(r, c); err != nil {
+			if err := h.admitAddress(c); err != nil {
 				return err
 			}
 			var err error
-			if c.id, err = h.identify(r, c.route); err != nil {
+			if c.id, err = h.identify(r, c); err != nil {
 				return err
 			}
-			c.by = h.actor(w, r, c.id.who)
+			c.by = h.actor(w, r, c)
 			return next(w, r, Caller{Principal: c.id.who, By: c.by, claims: c.id.claims, policy: h.Policy})
 		})
 	})

@@ -7,31 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"berth/internal/auth"
 	"berth/internal/blob"
 	"berth/internal/event"
 	"berth/internal/oci"
 )
-
-// describe sets the headers that tell what content an answer has: the content
-// of d, which will never be another.
-func (h *Handler) describe(header http.Header, d oci.Digest, mediaType string) {
-	header.Set("Content-Type", mediaType)
-	header.Set("Docker-Content-Digest", d.String())
-	header.Set("Etag", etag(d))
-}
-
-// keep lets caches keep an answer whose address holds its digest. Those that
-// many people share may only where everybody may pull it, from everywhere.
-func (h *Handler) keep(header http.Header, repo oci.Repo) {
-	if h.logsIn() || !h.Policy.Decide(auth.Principal{}, auth.Access{Repo: repo, Action: auth.Pull}).Allowed() {
-		header.Set("Cache-Control", "private, max-age=31536000, immutable")
-		return
-	}
-	header.Set("Cache-Control", "max-age=31536000, immutable")
-}
-
-func etag(d oci.Digest) string { return `"` + d.String() + `"` }
 
 // conditions answers requests that already have the content of tag, or that
 // want another one (RFC 9110, section 13). done reports that w is answered.
@@ -151,11 +130,11 @@ func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error
 	}
 	defer b.Close()
 
-	h.describe(w.Header(), b.Digest, "application/octet-stream")
-	h.keep(w.Header(), c.route.Repo)
-	w.Header().Set("Content-Disposition", "attachment") // never a page of this host
-	w.Header().Set("Accept-Ranges", "bytes")
-	tag := etag(b.Digest)
+	header := w.Header()
+	tag := c.describe(header, b.Digest, ofBytes)
+	h.keep(header, c.route.Repo)
+	header["Content-Disposition"] = attached // never a page of this host
+	header["Accept-Ranges"] = rangesOfIt
 	pulled := event.Event{Kind: event.Blob, Digest: b.Digest, Size: b.Size()}
 	if done, err := conditions(w, r, tag); done {
 		if err == nil {
@@ -173,7 +152,7 @@ func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error
 	// be one is sent by the kernel.
 	if part {
 		http.ServeContent(w, r, "", time.Time{}, b.Reader)
-	} else if err := sendWhole(w, r, b.Reader); err != nil {
+	} else if err := c.sendWhole(w, r, b.Reader); err != nil {
 		return err
 	}
 	h.pulled(c, pulled)
@@ -182,9 +161,8 @@ func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error
 
 // sendWhole answers with all of b, or for HEAD with its size. What is small goes
 // out in one piece. The error is one of reading it, before anything was sent.
-func sendWhole(w http.ResponseWriter, r *http.Request, b blob.Reader) error {
-	header := w.Header()
-	header.Set("Content-Length", strconv.FormatInt(b.Size(), 10))
+func (c *call) sendWhole(w http.ResponseWriter, r *http.Request, b blob.Reader) error {
+	w.Header()["Content-Length"] = c.value(strconv.FormatInt(b.Size(), 10))
 	if r.Method == http.MethodHead {
 		w.WriteHeader(http.StatusOK)
 		return nil
@@ -219,16 +197,16 @@ func (h *Handler) manifestGet(w http.ResponseWriter, r *http.Request, c *call) e
 		return err
 	}
 	header := w.Header()
-	h.describe(header, m.Digest, m.MediaType)
-	header.Set("Cache-Control", "no-cache") // a tag may point elsewhere any moment
+	tag := c.describe(header, m.Digest, c.value(m.MediaType))
+	header["Cache-Control"] = askedAgain // a tag may point elsewhere any moment
 	if c.route.Ref.Tag.IsZero() {
 		h.keep(header, c.route.Repo)
 	}
 	h.used(r, c, m.Digest)
-	if done, err := conditions(w, r, etag(m.Digest)); done {
+	if done, err := conditions(w, r, tag); done {
 		return err
 	}
-	header.Set("Content-Length", strconv.Itoa(len(m.Body)))
+	header["Content-Length"] = c.value(strconv.Itoa(len(m.Body)))
 	if r.Method != http.MethodHead {
 		w.Write(m.Body) // an error here is the client's loss
 	}

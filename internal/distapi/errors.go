@@ -101,7 +101,7 @@ func (p *problem) header(key, value string) { p.headers = append(p.headers, [2]s
 
 // explain decides how err is answered. It is the only place that does.
 func (h *Handler) explain(r *http.Request, c *call, err error) problem {
-	if p, ok := h.explainLogin(r, c, err); ok {
+	if p, ok := h.explainLogin(c, err); ok {
 		return p
 	}
 	if e, ok := errors.AsType[*route.RequestError](err); ok {
@@ -114,7 +114,9 @@ func (h *Handler) explain(r *http.Request, c *call, err error) problem {
 	if e, ok := errors.AsType[*registry.RangeError](err); ok {
 		p := problem{status: http.StatusRequestedRangeNotSatisfiable, error: oci.Error{Code: oci.RangeInvalid,
 			Message: "the upload is at byte " + strconv.FormatInt(e.Size, 10) + ": go on from there"}}
-		p.headers = h.uploadHeaders(r, c.route.Repo, e.ID, e.Size)
+		for _, kv := range h.uploadHeaders(c, e.ID, e.Size) {
+			p.header(kv[0], kv[1])
+		}
 		return p
 	}
 	if e, ok := errors.AsType[*statusError](err); ok {
@@ -134,7 +136,7 @@ func (h *Handler) explain(r *http.Request, c *call, err error) problem {
 }
 
 // explainLogin explains errors that are about who is asking.
-func (h *Handler) explainLogin(r *http.Request, c *call, err error) (problem, bool) {
+func (h *Handler) explainLogin(c *call, err error) (problem, bool) {
 	if e, ok := errors.AsType[*auth.ThrottledError](err); ok {
 		p := problem{status: http.StatusTooManyRequests, error: oci.Error{Code: oci.TooManyRequests,
 			Message: "too many wrong log-ins: wait and try again"}}
@@ -144,15 +146,15 @@ func (h *Handler) explainLogin(r *http.Request, c *call, err error) (problem, bo
 	p := problem{status: http.StatusUnauthorized, error: oci.Error{Code: oci.Unauthorized,
 		Message: "log-in is required: run docker login with the address of this registry"}}
 	if e, ok := errors.AsType[*challengeError](err); ok {
-		p.header("WWW-Authenticate", h.challenge(r, e))
+		p.header("WWW-Authenticate", h.challenge(c, e))
 		return p, true
 	}
 	if e, ok := errors.AsType[*auth.DeniedError](err); ok {
 		switch e.Verdict {
 		case auth.NeedsLogIn:
-			p.header("WWW-Authenticate", h.challenge(r, &challengeError{kind: c.route.Kind, needs: c.tokenNeeds(e.Access)}))
+			p.header("WWW-Authenticate", h.challenge(c, &challengeError{kind: c.route.Kind, needs: c.tokenNeeds(e.Access)}))
 		case auth.OutOfScope:
-			p.header("WWW-Authenticate", h.challenge(r, &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: c.tokenNeeds(e.Access)}))
+			p.header("WWW-Authenticate", h.challenge(c, &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: c.tokenNeeds(e.Access)}))
 		case auth.ReadOnly:
 			p = problem{status: http.StatusMethodNotAllowed, error: oci.Error{Code: oci.Unsupported,
 				Message: "the registry is read-only at present: pull from it, and push and delete later (read_only in its configuration)"}}
@@ -164,7 +166,7 @@ func (h *Handler) explainLogin(r *http.Request, c *call, err error) (problem, bo
 	}
 	if e, ok := errors.AsType[*statusError](err); ok && e.status == http.StatusUnauthorized {
 		p.error = e.shown
-		p.header("WWW-Authenticate", h.challenge(r, &challengeError{kind: c.route.Kind, needs: tokenNeeds(c.route)}))
+		p.header("WWW-Authenticate", h.challenge(c, &challengeError{kind: c.route.Kind, needs: tokenNeeds(c.route)}))
 		return p, true
 	}
 	return problem{}, false
@@ -252,26 +254,29 @@ func (h *Handler) writeError(w http.ResponseWriter, r *http.Request, c *call, p 
 		panic(http.ErrAbortHandler) // so that the client sees that something is missing
 	}
 	header := w.Header()
-	for _, key := range []string{"Content-Length", "Content-Disposition", "Etag", "Accept-Ranges", "Docker-Content-Digest", "Link"} {
-		header.Del(key)
+	for _, key := range [...]string{"Content-Length", "Content-Disposition", "Etag", "Accept-Ranges", "Docker-Content-Digest", "Link"} {
+		delete(header, key)
 	}
-	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Type", "application/json")
+	header["Cache-Control"] = notStored
+	header["Content-Type"] = ofJSON
 	for _, kv := range p.headers {
 		header.Set(kv[0], kv[1])
 	}
+	if r.Method == http.MethodHead {
+		w.WriteHeader(p.status)
+		return
+	}
 	body := errorBody(p.error)
-	if r.Method != http.MethodHead {
-		header.Set("Content-Length", strconv.Itoa(len(body)))
-	}
+	header["Content-Length"] = c.value(strconv.Itoa(len(body)))
 	w.WriteHeader(p.status)
-	if r.Method != http.MethodHead {
-		w.Write(body) // an error here is the client's loss
-	}
+	w.Write(body) // an error here is the client's loss
 }
 
 // errorBody returns e as the specification wants errors ("Error Codes").
 func errorBody(e oci.Error) []byte {
+	if e.Detail == nil && isPlain(string(e.Code)) && isPlain(e.Message) && e.Message != "" {
+		return []byte(`{"errors":[{"code":"` + string(e.Code) + `","message":"` + e.Message + `"}]}`)
+	}
 	type item struct {
 		Code    oci.Code `json:"code"`
 		Message string   `json:"message,omitempty"`
@@ -283,6 +288,16 @@ func errorBody(e oci.Error) []byte {
 		return errorBody(e)
 	}
 	return body
+}
+
+// isPlain reports whether json.Marshal writes s as it is.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }
 
 // Unavailable answers every request with 503 UNAVAILABLE and detail, as

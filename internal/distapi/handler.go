@@ -7,7 +7,6 @@
 package distapi
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -136,9 +135,9 @@ const (
 
 // A Peer is the client of a request, as far as it can be believed.
 type Peer struct {
-	Addr   netip.Addr
-	Scheme string // http or https
-	Host   string // as in the address that the client was given
+	Addr   netip.Addr // that of the connection, unless Trusted
+	Scheme string     // http or https
+	Host   string     // as in the address that the client was given
 
 	Trusted bool // a proxy that is believed sent the request on
 }
@@ -152,10 +151,14 @@ type Outcome struct {
 
 // A call is a request that has been understood, from someone who is known.
 type call struct {
+	peer  Peer
 	route route.Route
 	id    identity
 	by    event.Actor
 	svc   registry.Service
+
+	values [4]string // of headers of the answer; see value
+	used   int
 }
 
 // A handler answers one Kind of request. It returns an error instead of an
@@ -190,24 +193,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // answer has serve answer a request, and answers in its place if it returns an
 // error.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, serve func(*call) error) {
-	header := w.Header()
-	header.Set("Docker-Distribution-Api-Version", "registry/2.0")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
-	header.Set("Vary", "Authorization, Accept")
-	header.Set("Cache-Control", "no-store") // unless an answer knows better
-
-	var c call
-	err := serve(&c)
+	common(w.Header())
+	c := &call{peer: h.peer(r)}
+	err := serve(c)
 	var p problem
 	if err != nil {
-		p = h.explain(r, &c, err)
+		p = h.explain(r, c, err)
 	}
 	if h.Observe != nil {
 		h.Observe(w, Outcome{Route: c.route, Principal: c.id.who, Code: p.code()})
 	}
 	if err != nil {
-		h.writeError(w, r, &c, p, err)
+		h.writeError(w, r, c, p, err)
 	}
 }
 
@@ -227,19 +224,19 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
 	if err := refuseEncoding(r); err != nil {
 		return err
 	}
-	if err := h.admitAddress(r, c); err != nil {
+	if err := h.admitAddress(c); err != nil {
 		return err
 	}
 	if isToken(c.route.Kind) { // which has its own ways to log in
 		return handlers[c.route.Kind](h, w, r, c)
 	}
-	if c.id, err = h.identify(r, c.route); err != nil {
+	if c.id, err = h.identify(r, c); err != nil {
 		return err
 	}
 	if err := h.admit(c); err != nil {
 		return err
 	}
-	c.by = h.actor(w, r, c.id.who)
+	c.by = h.actor(w, r, c)
 	c.svc = h.Open(c.id.who, c.by)
 	return handlers[c.route.Kind](h, w, r, c)
 }
@@ -258,9 +255,10 @@ func (h *Handler) ping(w http.ResponseWriter, r *http.Request, c *call) error {
 	if !d.Allowed() && (c.id.claims == nil || d.Verdict != auth.NeedsLogIn) {
 		return &auth.DeniedError{Principal: c.id.who, Verdict: d.Verdict}
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", "2")
-	io.WriteString(w, "{}") // an error here is the client's loss
+	header := w.Header()
+	header["Content-Type"] = ofJSON
+	header["Content-Length"] = twoBytes
+	w.Write(emptyObject) // an error here is the client's loss
 	return nil
 }
 
@@ -280,9 +278,9 @@ func (h *Handler) peer(r *http.Request) Peer {
 }
 
 // location returns the address of rt as clients are told it.
-func (h *Handler) location(r *http.Request, rt route.Route) string {
+func (h *Handler) location(c *call, rt route.Route) string {
 	if h.Locations == Absolute {
-		if base, ok := h.base(r); ok {
+		if base, ok := h.base(c); ok {
 			return base + rt.String()
 		}
 	}
@@ -292,10 +290,10 @@ func (h *Handler) location(r *http.Request, rt route.Route) string {
 // base returns the whole URL below which clients find the API. There is none
 // where none is configured and the request says nothing that could be part of
 // one.
-func (h *Handler) base(r *http.Request) (string, bool) {
+func (h *Handler) base(c *call) (string, bool) {
 	if h.ExternalURL != "" {
 		return h.ExternalURL, true
 	}
-	p := h.peer(r)
+	p := c.peer
 	return p.Scheme + "://" + p.Host + h.Prefix, validHost(p.Host)
 }

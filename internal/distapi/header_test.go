@@ -1,9 +1,11 @@
 package distapi
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -33,6 +35,53 @@ func FuzzReadRange(f *testing.F) {
 			if got.first != 0 || got.last != 0 {
 				t.Errorf("%q of %d bytes: got %+v", header, size, got)
 			}
+		}
+	})
+}
+
+// TestSharedValues holds that what all answers share is never changed by one, nor by
+// who adds to the headers of one.
+func TestSharedValues(t *testing.T) {
+	shared := func() [][]string {
+		return [][]string{apiVersion, noSniffing, sandboxed, varies, notStored, askedAgain, keptByOne, keptByAll, ofJSON, ofBytes, attached, rangesOfIt, twoBytes}
+	}
+	before := fmt.Sprint(shared(), string(emptyObject))
+	b := newBench(t, "open")
+	b.Log = slog.New(slog.DiscardHandler)
+	d := b.pushBlob("app", "hello")
+	b.pushManifest(t, "app", emptyIndex, "v1")
+	for _, target := range []string{"/v2/", "/v2/app/manifests/v1", "/v2/app/blobs/" + d.String(), "/v2/app/blobs/sha256:" + strings.Repeat("0", 64), "/v2/app/tags/list", "/v2/?x=%zz", "/"} {
+		for _, method := range []string{"GET", "HEAD", "POST", "DELETE"} {
+			r := httptest.NewRequest(method, target, nil)
+			w := httptest.NewRecorder()
+			b.ServeHTTP(w, r)
+			for key := range w.Header() {
+				if key != http.CanonicalHeaderKey(key) {
+					t.Errorf("%s %s: header %s is not found under that name", method, target, key)
+				}
+				w.Header().Add(key, "more")
+				w.Header()[key][0] = w.Header()[key][0] + "!" // of the copy that Add has made
+			}
+		}
+	}
+	if after := fmt.Sprint(shared(), string(emptyObject)); after != before {
+		t.Errorf("got %s\nwant %s", after, before)
+	}
+}
+
+// FuzzErrorBody holds that errors are encoded as encoding/json does it.
+func FuzzErrorBody(f *testing.F) {
+	for _, s := range []string{"", "plain", `"`, "<a&b>", "é", "\x00", "\u2028", `\`, "\x7f", "\xff"} {
+		f.Add(s, s)
+	}
+	f.Fuzz(func(t *testing.T, code, message string) {
+		item := map[string]any{"code": code}
+		if message != "" {
+			item["message"] = message
+		}
+		want, err := json.Marshal(map[string]any{"errors": []any{item}})
+		if got := errorBody(oci.Error{Code: oci.Code(code), Message: message}); err != nil || string(got) != string(want) {
+			t.Errorf("got %s, want %s (%v)", got, want, err)
 		}
 	})
 }

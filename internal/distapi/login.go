@@ -21,13 +21,13 @@ type identity struct {
 
 // identify finds out who sent r, and from where. Nobody is wrong who shows
 // nothing; whoever shows something must be right.
-func (h *Handler) identify(r *http.Request, rt route.Route) (identity, error) {
-	id, err := h.byHeaders(r, rt)
-	id.who.Address = h.peer(r).Addr
+func (h *Handler) identify(r *http.Request, c *call) (identity, error) {
+	id, err := h.byHeaders(r, c)
+	id.who.Address = c.peer.Addr
 	return id, err
 }
 
-func (h *Handler) byHeaders(r *http.Request, rt route.Route) (identity, error) {
+func (h *Handler) byHeaders(r *http.Request, c *call) (identity, error) {
 	if !h.logsIn() {
 		return identity{}, nil
 	}
@@ -35,22 +35,22 @@ func (h *Handler) byHeaders(r *http.Request, rt route.Route) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	if who, err := h.byProxy(r); err != nil || !who.Anonymous() {
+	if who, err := h.byProxy(r, c); err != nil || !who.Anonymous() {
 		return identity{who: who}, err
 	}
 	switch {
 	case scheme == "":
 		return identity{}, nil
 	case strings.EqualFold(scheme, "Bearer") && h.verifier() != nil:
-		return h.verify(value, rt)
+		return h.verify(value, c.route)
 	case h.Auth == nil:
 		return identity{}, nil
 	}
-	c, ok := h.basic(r)
+	creds, ok := h.basic(r, c)
 	if !ok {
 		return identity{}, refuse(http.StatusUnauthorized, oci.Unauthorized, "the Authorization header is not one that the registry understands: log in with a user name and a password")
 	}
-	who, err := h.logIn(r, c)
+	who, err := h.logIn(r, creds)
 	return identity{who: who}, err
 }
 
@@ -72,10 +72,13 @@ func (h *Handler) verifier() TokenVerifier {
 
 // byProxy returns the user that a trusted proxy says it has logged in, or nobody.
 // From anyone else the header is dropped, so that nothing can take it for true.
-func (h *Handler) byProxy(r *http.Request) (auth.Principal, error) {
+func (h *Handler) byProxy(r *http.Request, c *call) (auth.Principal, error) {
+	if h.ProxyHeader == "" {
+		return auth.Principal{}, nil
+	}
 	basic := http.CanonicalHeaderKey(h.ProxyHeader) == "Authorization"
-	if h.ProxyHeader == "" || !h.peer(r).Trusted {
-		if h.ProxyHeader != "" && !basic {
+	if !c.peer.Trusted {
+		if !basic {
 			r.Header.Del(h.ProxyHeader)
 		}
 		return auth.Principal{}, nil
@@ -117,9 +120,9 @@ func authorization(r *http.Request) (scheme, value string, err error) {
 	return "", "", refuse(http.StatusBadRequest, oci.Unauthorized, "there is more than one Authorization header: send one")
 }
 
-func (h *Handler) basic(r *http.Request) (auth.Credentials, bool) {
+func (h *Handler) basic(r *http.Request, c *call) (auth.Credentials, bool) {
 	user, password, ok := r.BasicAuth()
-	return auth.Credentials{User: user, Password: password, Address: h.peer(r).Addr}, ok
+	return auth.Credentials{User: user, Password: password, Address: c.peer.Addr}, ok
 }
 
 // logIn asks the authenticator. Its errors are answers to the client, or wrap
@@ -170,7 +173,7 @@ func continues(k route.Kind) bool {
 // access returns what a request needs, and the zero Access for those that are
 // not about one repository.
 func access(rt route.Route) auth.Access {
-	if a := rt.Kind.Endpoint().Needs; a != "" {
+	if a := rt.Kind.Needs(); a != "" {
 		return auth.Access{Repo: rt.Repo, Action: a}
 	}
 	return auth.Access{}
@@ -189,8 +192,8 @@ func tokenNeeds(rt route.Route) []auth.Access {
 
 // admitAddress turns away who comes from where nobody has any right, before a
 // password is looked at: there is nothing to guess from there.
-func (h *Handler) admitAddress(r *http.Request, c *call) error {
-	somebody := auth.Principal{Address: h.peer(r).Addr}
+func (h *Handler) admitAddress(c *call) error {
+	somebody := auth.Principal{Address: c.peer.Addr}
 	if d := h.Policy.Enters(somebody); d.Verdict == auth.Denied {
 		return &auth.DeniedError{Principal: somebody, Access: access(c.route)}
 	}
@@ -245,11 +248,11 @@ func (e *challengeError) Error() string { return "token: " + e.problem }
 
 // tokenServer returns where a client gets its tokens and what the registry is
 // called there; nothing where there are no tokens.
-func (h *Handler) tokenServer(r *http.Request) (realm, service string) {
+func (h *Handler) tokenServer(c *call) (realm, service string) {
 	if h.TokenServer != nil {
 		return h.TokenServer.Realm, h.TokenServer.Service
 	}
-	if base, ok := h.base(r); ok && h.Tokens != nil {
+	if base, ok := h.base(c); ok && h.Tokens != nil {
 		return base + route.Route{Kind: route.TokenGet}.String(), token.Service
 	}
 	return "", ""
@@ -257,8 +260,8 @@ func (h *Handler) tokenServer(r *http.Request) (realm, service string) {
 
 // challenge returns the WWW-Authenticate header that says what e does. Without
 // a problem no token came.
-func (h *Handler) challenge(r *http.Request, e *challengeError) string {
-	realm, service := h.tokenServer(r)
+func (h *Handler) challenge(c *call, e *challengeError) string {
+	realm, service := h.tokenServer(c)
 	if realm == "" || isToken(e.kind) {
 		return "Basic realm=" + quoted(h.Realm)
 	}

@@ -44,14 +44,15 @@ func (h *Handler) manifestPut(w http.ResponseWriter, r *http.Request, c *call) e
 	if len(res.Dangling) > 0 {
 		header.Set("Warning", "299 - "+quoted(dangling(res.Dangling)))
 	}
-	h.created(w, r, route.Route{Kind: route.ManifestGet, Repo: p.Repo, Ref: oci.Ref{Digest: res.Digest}}, res.Digest)
+	h.created(w, c, route.Route{Kind: route.ManifestGet, Repo: p.Repo, Ref: oci.Ref{Digest: res.Digest}}, res.Digest)
 	return nil
 }
 
 // created answers 201 for what is at rt now.
-func (h *Handler) created(w http.ResponseWriter, r *http.Request, rt route.Route, d oci.Digest) {
-	w.Header().Set("Location", h.location(r, rt))
-	w.Header().Set("Docker-Content-Digest", d.String())
+func (h *Handler) created(w http.ResponseWriter, c *call, rt route.Route, d oci.Digest) {
+	header := w.Header()
+	header["Location"] = c.value(h.location(c, rt))
+	header["Docker-Content-Digest"] = c.value(d.String())
 	w.WriteHeader(http.StatusCreated)
 }
 

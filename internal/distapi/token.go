@@ -35,7 +35,7 @@ func (h *Handler) tokenGet(w http.ResponseWriter, r *http.Request, c *call) erro
 		if r.Header["Authorization"] == nil {
 			return auth.Principal{}, nil
 		}
-		creds, ok := h.basic(r)
+		creds, ok := h.basic(r, c)
 		if !ok {
 			return auth.Principal{}, refuse(http.StatusUnauthorized, oci.Unauthorized, "send a user name and a password with the Basic scheme")
 		}
@@ -61,7 +61,7 @@ func (h *Handler) tokenPost(w http.ResponseWriter, r *http.Request, c *call) err
 		return refuse(http.StatusBadRequest, oci.Unsupported, "grant_type must be password: there are no refresh tokens here")
 	}
 	err = h.identifyFor(r, c, func() (auth.Principal, error) {
-		return h.logIn(r, auth.Credentials{User: form.Get("username"), Password: form.Get("password"), Address: h.peer(r).Addr})
+		return h.logIn(r, auth.Credentials{User: form.Get("username"), Password: form.Get("password"), Address: c.peer.Addr})
 	})
 	if err != nil {
 		return err
@@ -75,14 +75,14 @@ func (h *Handler) identifyFor(r *http.Request, c *call, logIn func() (auth.Princ
 	if _, _, err := authorization(r); err != nil {
 		return err
 	}
-	who, err := h.byProxy(r)
+	who, err := h.byProxy(r, c)
 	if err == nil && who.Anonymous() && h.Auth != nil {
 		who, err = logIn()
 	}
 	if err != nil {
 		return err
 	}
-	who.Address = h.peer(r).Addr
+	who.Address = c.peer.Addr
 	c.id.who = who
 	return nil
 }

@@ -22,7 +22,7 @@ func (h *Handler) uploadStart(w http.ResponseWriter, r *http.Request, c *call) e
 	if !rt.Mount.IsZero() {
 		err := h.mount(r, c)
 		if err == nil {
-			h.created(w, r, blobRoute(rt.Repo, rt.Mount), rt.Mount)
+			h.created(w, c, blobRoute(rt.Repo, rt.Mount), rt.Mount)
 			return nil
 		}
 		if code := oci.CodeOf(err); code != oci.BlobUnknown && code != oci.NameUnknown {
@@ -36,7 +36,7 @@ func (h *Handler) uploadStart(w http.ResponseWriter, r *http.Request, c *call) e
 	if !rt.Digest.IsZero() && (r.ContentLength != 0 || isEmpty(rt.Digest)) {
 		return h.uploadWhole(w, r, c, up)
 	}
-	h.uploadHere(w, r, c, up)
+	h.uploadHere(w, c, up)
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }
@@ -81,7 +81,7 @@ func (h *Handler) uploadWhole(w http.ResponseWriter, r *http.Request, c *call, u
 	if err != nil {
 		return errors.Join(err, ignoreUnknown(up.Cancel(context.WithoutCancel(r.Context()))))
 	}
-	h.created(w, r, blobRoute(c.route.Repo, c.route.Digest), c.route.Digest)
+	h.created(w, c, blobRoute(c.route.Repo, c.route.Digest), c.route.Digest)
 	return nil
 }
 
@@ -106,7 +106,7 @@ func (h *Handler) uploadAppend(w http.ResponseWriter, r *http.Request, c *call) 
 	if err := h.receive(w, r, func(body io.Reader) error { return up.Append(r.Context(), offset, body) }); err != nil {
 		return err
 	}
-	h.uploadHere(w, r, c, up)
+	h.uploadHere(w, c, up)
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }
@@ -129,7 +129,7 @@ func (h *Handler) uploadFinish(w http.ResponseWriter, r *http.Request, c *call) 
 	if err != nil {
 		return err
 	}
-	h.created(w, r, blobRoute(c.route.Repo, c.route.Digest), c.route.Digest)
+	h.created(w, c, blobRoute(c.route.Repo, c.route.Digest), c.route.Digest)
 	return nil
 }
 
@@ -139,7 +139,7 @@ func (h *Handler) uploadStatus(w http.ResponseWriter, r *http.Request, c *call) 
 	if err != nil {
 		return err
 	}
-	h.uploadHere(w, r, c, up)
+	h.uploadHere(w, c, up)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -159,18 +159,20 @@ func (h *Handler) uploadCancel(w http.ResponseWriter, r *http.Request, c *call) 
 }
 
 // uploadHere tells where up is and how far it has come.
-func (h *Handler) uploadHere(w http.ResponseWriter, r *http.Request, c *call, up registry.Upload) {
-	for _, kv := range h.uploadHeaders(r, c.route.Repo, up.ID(), up.Size()) {
-		w.Header().Set(kv[0], kv[1])
+func (h *Handler) uploadHere(w http.ResponseWriter, c *call, up registry.Upload) {
+	header := w.Header()
+	for _, kv := range h.uploadHeaders(c, up.ID(), up.Size()) {
+		header[kv[0]] = c.value(kv[1])
 	}
 }
 
-// uploadHeaders returns the headers about an upload of size bytes. Its Location
-// holds the id and nothing that would have to be believed. For want of a way
-// to say "none", no bytes are the range 0-0, as clients know it.
-func (h *Handler) uploadHeaders(r *http.Request, repo oci.Repo, id meta.UploadID, size int64) [][2]string {
-	return [][2]string{
-		{"Location", h.location(r, route.Route{Kind: route.UploadStatus, Repo: repo, Upload: id})},
+// uploadHeaders returns the headers about an upload of size bytes, by their
+// canonical keys. Its Location holds the id and nothing that would have to be
+// believed. For want of a way to say "none", no bytes are the range 0-0, as clients
+// know it.
+func (h *Handler) uploadHeaders(c *call, id meta.UploadID, size int64) [3][2]string {
+	return [3][2]string{
+		{"Location", h.location(c, route.Route{Kind: route.UploadStatus, Repo: c.route.Repo, Upload: id})},
 		{"Range", "0-" + strconv.FormatInt(max(0, size-1), 10)},
 		{"Docker-Upload-Uuid", string(id)},
 	}

@@ -117,16 +117,26 @@ func Endpoints() []Endpoint {
 
 // Endpoint returns the description of k.
 func (k Kind) Endpoint() Endpoint {
-	if int(k) >= len(endpoints) {
-		k = None
+	e := *k.endpoint()
+	if int(k) < len(endpoints) {
+		e.Kind = k
 	}
-	e := endpoints[k]
-	e.Kind = k
 	return e
 }
 
+// endpoint returns the entry of k.
+func (k Kind) endpoint() *Endpoint {
+	if int(k) >= len(endpoints) {
+		k = None
+	}
+	return &endpoints[k]
+}
+
+// Needs returns what k needs on its repository; see Endpoint.
+func (k Kind) Needs() auth.Action { return k.endpoint().Needs }
+
 // String returns the name of k, as in metrics and logs.
-func (k Kind) String() string { return k.Endpoint().Name }
+func (k Kind) String() string { return k.endpoint().Name }
 
 // kindOf returns what method asks of an address of shape s, and None with the
 // methods that the address has if it is none of them.
@@ -134,7 +144,8 @@ func kindOf(s shape, method string) (kind Kind, allow string) {
 	if method == "HEAD" {
 		method = "GET"
 	}
-	for k, e := range endpoints {
+	for k := range endpoints {
+		e := &endpoints[k]
 		if e.shape != s {
 			continue
 		}

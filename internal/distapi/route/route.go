@@ -77,39 +77,52 @@ func (rt Route) Tags() []oci.Tag {
 }
 
 // Method returns the method of the request; for GET and HEAD it is GET.
-func (rt Route) Method() string { return rt.Kind.Endpoint().Method }
+func (rt Route) Method() string { return rt.Kind.endpoint().Method }
 
 // URL returns the address of rt: a path and a query.
 func (rt Route) URL() *url.URL {
 	return &url.URL{Path: rt.path(), RawQuery: rt.query().Encode()}
 }
 
-// String returns the address of rt as it stands in a Location header.
-func (rt Route) String() string { return rt.URL().String() }
+// String returns the address of rt as it stands in a Location header. Nothing that
+// a path is made of needs escaping.
+func (rt Route) String() string {
+	if q := rt.query(); len(q) > 0 {
+		return rt.path() + "?" + q.Encode()
+	}
+	return rt.path()
+}
 
 func (rt Route) path() string {
-	switch base := "/v2/" + rt.Repo.String(); rt.Kind.Endpoint().shape {
+	base := rt.Repo.String()
+	switch rt.Kind.endpoint().shape {
 	case tokenShape:
 		return "/v2/token"
 	case catalogShape:
 		return "/v2/_catalog"
 	case tagsShape:
-		return base + "/tags/list"
+		return "/v2/" + base + "/tags/list"
 	case referrersShape:
-		return base + "/referrers/" + rt.Digest.String()
+		return "/v2/" + base + "/referrers/" + rt.Digest.String()
 	case manifestShape:
-		return base + "/manifests/" + rt.Ref.String()
+		return "/v2/" + base + "/manifests/" + rt.Ref.String()
 	case blobShape:
-		return base + "/blobs/" + rt.Digest.String()
+		return "/v2/" + base + "/blobs/" + rt.Digest.String()
 	case uploadsShape:
-		return base + "/blobs/uploads/"
+		return "/v2/" + base + "/blobs/uploads/"
 	case uploadShape:
-		return base + "/blobs/uploads/" + string(rt.Upload)
+		return "/v2/" + base + "/blobs/uploads/" + string(rt.Upload)
 	}
 	return "/v2/"
 }
 
+// query returns the query of rt; nil where its Kind has none.
 func (rt Route) query() url.Values {
+	switch rt.Kind {
+	case Catalog, Tags, Referrers, ManifestPut, UploadStart, UploadFinish:
+	default:
+		return nil
+	}
 	q := url.Values{}
 	set := func(key, value string) {
 		if value != "" {
