@@ -117,26 +117,24 @@ func Endpoints() []Endpoint {
 
 // Endpoint returns the description of k.
 func (k Kind) Endpoint() Endpoint {
-	e := *k.endpoint()
-	if int(k) < len(endpoints) {
-		e.Kind = k
-	}
+	e := endpoints[k.known()]
+	e.Kind = k.known()
 	return e
 }
 
-// endpoint returns the entry of k.
-func (k Kind) endpoint() *Endpoint {
+// known returns k, and None for what is no Kind.
+func (k Kind) known() Kind {
 	if int(k) >= len(endpoints) {
-		k = None
+		return None
 	}
-	return &endpoints[k]
+	return k
 }
 
 // Needs returns what k needs on its repository; see Endpoint.
-func (k Kind) Needs() auth.Action { return k.endpoint().Needs }
+func (k Kind) Needs() auth.Action { return endpoints[k.known()].Needs }
 
 // String returns the name of k, as in metrics and logs.
-func (k Kind) String() string { return k.endpoint().Name }
+func (k Kind) String() string { return endpoints[k.known()].Name }
 
 // kindOf returns what method asks of an address of shape s, and None with the
 // methods that the address has if it is none of them.
@@ -145,17 +143,17 @@ func kindOf(s shape, method string) (kind Kind, allow string) {
 		method = "GET"
 	}
 	for k := range endpoints {
-		e := &endpoints[k]
-		if e.shape != s {
+		if endpoints[k].shape != s {
 			continue
 		}
-		if e.Method == method {
+		has := endpoints[k].Method
+		if has == method {
 			return Kind(k), ""
 		}
 		if allow != "" {
 			allow += ", "
 		}
-		if allow += e.Method; e.Method == "GET" {
+		if allow += has; has == "GET" {
 			allow += ", HEAD"
 		}
 	}

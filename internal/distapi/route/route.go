@@ -77,7 +77,7 @@ func (rt Route) Tags() []oci.Tag {
 }
 
 // Method returns the method of the request; for GET and HEAD it is GET.
-func (rt Route) Method() string { return rt.Kind.endpoint().Method }
+func (rt Route) Method() string { return endpoints[rt.Kind.known()].Method }
 
 // URL returns the address of rt: a path and a query.
 func (rt Route) URL() *url.URL {
@@ -95,7 +95,7 @@ func (rt Route) String() string {
 
 func (rt Route) path() string {
 	base := rt.Repo.String()
-	switch rt.Kind.endpoint().shape {
+	switch endpoints[rt.Kind.known()].shape {
 	case tokenShape:
 		return "/v2/token"
 	case catalogShape:
