@@ -27,10 +27,12 @@ soak: ## every test at its full length, with hundreds of kills and power losses;
 bench: build ## measure Berth against distribution and the least that is possible, on a quiet machine
 	test/tools/install.sh
 	go run ./bench --out bench/results
+	go run ./bench --document
 
 bench-long: build ## the same, with stores of 100,000 tags and repositories, too
 	test/tools/install.sh
 	go run ./bench --long --out bench/results
+	go run ./bench --document
 
 fmt: ## format the Go files
 	gofmt -w .

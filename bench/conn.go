@@ -5,25 +5,37 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
+	"hash"
 	"net"
-	"net/http"
-	"net/url"
 	"strconv"
+	"time"
 )
 
 // A conn is a connection of a client that costs as little as it can: the client
-// shares the machine with what is measured. It is used by one goroutine.
+// shares the machine with what is measured, so that what it spends bounds the
+// rates. It is used by one goroutine and keeps its buffers.
 type conn struct {
-	to     *target
-	net    net.Conn
-	r      *bufio.Reader
-	buf    bytes.Buffer // of the request that is being made
-	copied []byte       // what bodies are read through
+	to  *target
+	net net.Conn
+	r   *bufio.Reader
+	out []byte // the request that is being made
+
+	// verify has bodies hashed, and their hash compared where it is known.
+	// A measurement sets it for the first operation of each connection.
+	verify bool
+	hash   hash.Hash
+	sum    [sha256.Size]byte
+
+	header [headers][]byte // of the last answer
+	body   []byte          // of the last answer, if it was asked for
+	rest   []byte          // what other bodies are read into
+	usual  int64           // how large the answer is that comes again and again
 }
+
+// patience is how long an operation may take before the server counts as stuck.
+const patience = 2 * time.Minute
 
 func dial(to *target) (*conn, error) {
 	c, err := net.Dial("tcp", to.addr)
@@ -31,20 +43,21 @@ func dial(to *target) (*conn, error) {
 		return nil, err
 	}
 	if to.tls != nil {
-		c = tls.Client(c, to.tls)
+		secure := tls.Client(c, to.tls)
+		if err := secure.Handshake(); err != nil {
+			c.Close()
+			return nil, err
+		}
+		c = secure
 	}
-	return &conn{to: to, net: c, r: bufio.NewReaderSize(c, 64<<10), copied: make([]byte, 256<<10)}, nil
+	made := &conn{to: to, net: c, r: bufio.NewReaderSize(c, 16<<10), hash: sha256.New()}
+	return made, made.extend()
 }
+
+// extend gives the server more time.
+func (c *conn) extend() error { return c.net.SetDeadline(time.Now().Add(patience)) }
 
 func (c *conn) close() { c.net.Close() }
-
-// A reply is the answer to a request.
-type reply struct {
-	status int
-	header http.Header
-	body   []byte // nil unless it was asked for
-	size   int64  // of the body
-}
 
 // A request is what is asked.
 type request struct {
@@ -52,90 +65,101 @@ type request struct {
 	contentType  string
 	accept       string
 	rng          string // a Range
-	body         []byte
-	chunked      bool // the body has no length
-	keep         bool // return the answer's body
+	body         blob
+	shape        shape
+	keep         keeping
 }
 
-// do sends a request and reads the whole answer.
+// A shape is how a body is sent.
+type shape int
+
+const (
+	measuredBody shape = iota // with its length
+	chunkedBody               // without
+)
+
+// Keeping is whether the body of an answer is returned.
+type keeping int
+
+const (
+	dropBody keeping = iota
+	keepBody
+)
+
+// together is how large a body is at most that goes in one write with the head.
+const together = 64 << 10
+
+// do sends a request and reads the whole answer. What it returns is valid until
+// the next request.
 func (c *conn) do(q request) (reply, error) {
 	c.head(q)
-	if _, err := c.net.Write(c.buf.Bytes()); err != nil {
-		return reply{}, err
+	var err error
+	switch small := q.body.size() <= together; {
+	case q.shape == chunkedBody:
+		err = c.sendChunks(q.body)
+	case small:
+		c.out = append(append(c.out, q.body.base...), q.body.tail...)
+		_, err = c.net.Write(c.out)
+	default:
+		_, err = (&net.Buffers{c.out, q.body.base, q.body.tail}).WriteTo(c.net)
 	}
-	if err := c.send(q); err != nil {
-		return reply{}, err
-	}
-	resp, err := http.ReadResponse(c.r, &http.Request{Method: q.method})
 	if err != nil {
 		return reply{}, err
 	}
-	a := reply{status: resp.StatusCode, header: resp.Header}
-	if q.keep || resp.StatusCode >= 400 {
-		a.body, err = io.ReadAll(resp.Body)
-		a.size = int64(len(a.body))
-	} else {
-		a.size, err = io.CopyBuffer(onlyWriter{io.Discard}, resp.Body, c.copied)
-	}
-	if err == nil && resp.ContentLength >= 0 && q.method != http.MethodHead && a.size != resp.ContentLength {
-		err = io.ErrUnexpectedEOF
-	}
-	return a, err
+	return c.answer(q.method, q.keep)
 }
-
-// onlyWriter hides that io.Discard reads by itself, in small pieces.
-type onlyWriter struct{ io.Writer }
 
 func (c *conn) head(q request) {
-	b := &c.buf
-	b.Reset()
-	b.WriteString(q.method + " " + q.path + " HTTP/1.1\r\nHost: " + c.to.addr + "\r\n")
-	if c.to.authorization != "" {
-		b.WriteString("Authorization: " + c.to.authorization + "\r\n")
-	}
-	for name, value := range map[string]string{"Content-Type": q.contentType, "Accept": q.accept, "Range": q.rng} {
-		if value != "" {
-			b.WriteString(name + ": " + value + "\r\n")
-		}
-	}
+	b := append(c.out[:0], q.method...)
+	b = append(append(append(b, ' '), q.path...), " HTTP/1.1\r\nHost: "...)
+	b = append(b, c.to.addr...)
+	b = field(b, "\r\nAuthorization: ", c.to.authorization)
+	b = field(b, "\r\nContent-Type: ", q.contentType)
+	b = field(b, "\r\nAccept: ", q.accept)
+	b = field(b, "\r\nRange: ", q.rng)
 	switch {
-	case q.chunked:
-		b.WriteString("Transfer-Encoding: chunked\r\n")
-	case q.body != nil || q.method == http.MethodPost || q.method == http.MethodPut:
-		b.WriteString("Content-Length: " + strconv.Itoa(len(q.body)) + "\r\n")
+	case q.shape == chunkedBody:
+		b = append(b, "\r\nTransfer-Encoding: chunked"...)
+	case q.method == "POST" || q.method == "PUT" || q.method == "PATCH":
+		b = strconv.AppendInt(append(b, "\r\nContent-Length: "...), q.body.size(), 10)
 	}
-	b.WriteString("\r\n")
-	if !q.chunked && len(q.body) <= 64<<10 {
-		b.Write(q.body)
-	}
+	c.out = append(b, "\r\n\r\n"...)
 }
 
-// chunk is the size of a chunk of a chunked body.
+func field(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	return append(append(b, name...), value...)
+}
+
+// chunk is the largest chunk of a chunked body.
 const chunk = 1 << 20
 
-// send sends the body, as far as it did not go with the head.
-func (c *conn) send(q request) error {
-	if !q.chunked {
-		if len(q.body) <= 64<<10 {
-			return nil
+// sendChunks sends the head and a body of unknown length. A small one goes in
+// one write, with its end.
+func (c *conn) sendChunks(b blob) error {
+	const end = "0\r\n\r\n"
+	if size := b.size(); size <= together {
+		if size > 0 {
+			c.out = append(strconv.AppendInt(c.out, size, 16), "\r\n"...)
+			c.out = append(append(append(c.out, b.base...), b.tail...), "\r\n"...)
 		}
-		_, err := c.net.Write(q.body)
+		_, err := c.net.Write(append(c.out, end...))
 		return err
 	}
-	for rest := q.body; len(rest) > 0; {
-		n := min(chunk, len(rest))
-		if _, err := fmt.Fprintf(c.net, "%x\r\n", n); err != nil {
-			return err
+	for _, part := range [][]byte{b.base, b.tail} {
+		for len(part) > 0 {
+			n := min(chunk, len(part))
+			c.out = append(strconv.AppendInt(c.out, int64(n), 16), "\r\n"...)
+			if _, err := (&net.Buffers{c.out, part[:n]}).WriteTo(c.net); err != nil {
+				return err
+			}
+			part = part[n:]
+			c.out = append(c.out[:0], "\r\n"...)
 		}
-		if _, err := c.net.Write(rest[:n]); err != nil {
-			return err
-		}
-		if _, err := io.WriteString(c.net, "\r\n"); err != nil {
-			return err
-		}
-		rest = rest[n:]
 	}
-	_, err := io.WriteString(c.net, "0\r\n\r\n")
+	_, err := c.net.Write(append(c.out, end...))
 	return err
 }
 
@@ -156,56 +180,58 @@ const (
 	patched               // POST, one PATCH of unknown length, PUT
 )
 
+const octets = "application/octet-stream"
+
 // pushBlob uploads a blob.
 func (c *conn) pushBlob(repo string, b blob, w way) error {
-	a, err := c.want(http.StatusAccepted, request{method: "POST", path: "/v2/" + repo + "/blobs/uploads/"})
+	a, err := c.want(202, request{method: "POST", path: "/v2/" + repo + "/blobs/uploads/"})
 	if err != nil {
 		return err
 	}
-	at, err := location(a)
-	if err != nil {
-		return err
-	}
-	if w == patched {
-		a, err = c.want(http.StatusAccepted, request{method: "PATCH", path: at, contentType: "application/octet-stream", body: b.data, chunked: true})
+	at, err := destination(a.header[hLocation])
+	if err == nil && w == patched {
+		a, err = c.want(202, request{method: "PATCH", path: at, contentType: octets, body: b, shape: chunkedBody})
 		if err == nil {
-			at, err = location(a)
-		}
-		if err != nil {
-			return err
+			at, err = destination(a.header[hLocation])
 		}
 	}
-	u, err := url.Parse(at)
 	if err != nil {
 		return err
 	}
-	query := u.Query()
-	query.Set("digest", b.digest)
-	u.RawQuery = query.Encode()
-	put := request{method: "PUT", path: u.RequestURI()}
+	put := request{method: "PUT", path: withDigest(at, b.digest)}
 	if w == monolithic {
-		put.body, put.contentType = b.data, "application/octet-stream"
+		put.body, put.contentType = b, octets
 	}
-	_, err = c.want(http.StatusCreated, put)
+	_, err = c.want(201, put)
 	return err
 }
 
-// location is the path that an answer sends on to.
-func location(a reply) (string, error) {
-	u, err := url.Parse(a.header.Get("Location"))
-	if err != nil || u.Path == "" {
-		return "", errors.New("an answer without a usable Location")
+// withDigest adds a digest to the URL of an upload, which may have a query.
+func withDigest(at, digest string) string {
+	for i := range at {
+		if at[i] == '?' {
+			return at + "&digest=" + digest
+		}
 	}
-	return u.RequestURI(), nil
+	return at + "?digest=" + digest
+}
+
+// destination is the path, with its query, that a header field sends on to.
+func destination(location []byte) (string, error) {
+	if _, rest, absolute := bytes.Cut(location, []byte("://")); absolute {
+		location = rest[max(0, bytes.IndexByte(rest, '/')):]
+	}
+	if len(location) == 0 || location[0] != '/' {
+		return "", errors.New("an answer without a usable Location or Link")
+	}
+	return string(location), nil
 }
 
 // hasBlob asks for a blob as clients do before they upload it.
 func (c *conn) hasBlob(repo, digest string) (bool, error) {
 	a, err := c.do(request{method: "HEAD", path: "/v2/" + repo + "/blobs/" + digest})
-	return a.status == http.StatusOK, err
-}
-
-func digestOf(b []byte) string {
-	sum := sha256.Sum256(b)
-	return "sha256:" + hex.EncodeToString(sum[:])
+	if err == nil && a.status != 200 && a.status != 404 {
+		err = fmt.Errorf("HEAD of blob %s: got status %d", digest, a.status)
+	}
+	return a.status == 200, err
 }

@@ -1,58 +1,42 @@
 package main
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/base64"
-	"errors"
+	"debug/buildinfo"
 	"fmt"
-	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
-// A mode is how a registry is reached.
+// A mode is how a registry is reached, or what it does meanwhile.
 type mode string
 
 const (
-	plain     mode = ""
-	passwords mode = "htpasswd" // bcrypt of cost 10
-	secured   mode = "tls"
+	plain      mode = ""
+	passwords  mode = "htpasswd" // bcrypt of cost 10
+	secured    mode = "tls"
+	collecting mode = "collecting" // garbage, as soon as there is any
 )
+
+// grace is how long garbage is kept in the mode collecting.
+const grace = 3 * time.Second
 
 // A contestant is a registry that is measured.
 type contestant struct {
-	name string
-	url  string // of one that runs already; it is not started
+	name    string
+	program string // that it is, to be looked at
+	url     string // of one that runs already; it is not started
 
 	// command starts it: its data belong into dir, and it listens on addr.
 	command func(dir, addr string, m mode) (*exec.Cmd, error)
 	modes   []mode
-}
 
-// A target is a contestant that runs.
-type target struct {
-	contestant    contestant
-	addr          string
-	dir           string
-	authorization string
-	tls           *tls.Config
-	process       process // 0 if it is somewhere else
-	cmd           *exec.Cmd
-	ended         chan error
-	seed          uint64 // grows, so that nothing is pushed twice by accident
-
-	// What the workload that is measured has made ready.
-	images   []image
-	doomed   []image
-	blob     blob
-	variants variants
+	// plant puts a manifest, whose parts and whose bytes it has, under a name
+	// into its directory, in the form in which it keeps them itself. Only used
+	// to make a large store ready; nil is: by its API.
+	plant func(dir, repo, tag string, img image) error
 }
 
 // files are what the contestants of a run share: a password and a certificate.
@@ -69,29 +53,19 @@ func (f files) ca() string       { return filepath.Join(f.dir, "ca.crt") }
 
 // contestants are those that this program can start.
 func contestants(f files, berth, distribution string) []contestant {
-	all := []mode{plain, passwords, secured}
 	self, _ := os.Executable()
 	return []contestant{
-		{name: "berth", modes: all, command: func(dir, addr string, m mode) (*exec.Cmd, error) {
-			args := []string{"serve", "--data", dir, "--listen", addr}
-			switch m {
-			case passwords:
-				args = append(args, "--htpasswd", f.htpasswd())
-			case secured:
-				args = append(args, "--tls-cert", f.cert(), "--tls-key", f.key())
-			}
-			cmd := exec.Command(berth, args...)
-			cmd.Env = append(cmd.Environ(), "BERTH_LOG_ACCESS=true")
-			return cmd, nil
+		{name: "berth", program: berth, modes: []mode{plain, passwords, secured, collecting}, command: func(dir, addr string, m mode) (*exec.Cmd, error) {
+			return berthCommand(f, berth, dir, addr, m), nil
 		}},
-		{name: "floor", modes: []mode{plain, secured}, command: func(dir, addr string, m mode) (*exec.Cmd, error) {
+		{name: "floor", modes: []mode{plain, secured, collecting}, command: func(dir, addr string, m mode) (*exec.Cmd, error) {
 			args := []string{"floor", dir, addr}
 			if m == secured {
 				args = append(args, f.cert(), f.key())
 			}
 			return exec.Command(self, args...), nil
 		}},
-		{name: "distribution", modes: all, command: func(dir, addr string, m mode) (*exec.Cmd, error) {
+		{name: "distribution", program: distribution, modes: []mode{plain, passwords, secured, collecting}, plant: plant, command: func(dir, addr string, m mode) (*exec.Cmd, error) {
 			config := filepath.Join(dir, "config.yml")
 			if err := os.WriteFile(config, []byte(distributionConfig(f, dir, addr, m)), 0o600); err != nil {
 				return nil, err
@@ -103,10 +77,33 @@ func contestants(f files, berth, distribution string) []contestant {
 	}
 }
 
-// distributionConfig is what its documentation recommends for one machine, with
-// deleting on and the access log to a file as with the others.
+// berthCommand starts Berth as it is: what is set is what the mode asks for. Its
+// access log is on, as it is by default.
+func berthCommand(f files, berth, dir, addr string, m mode) *exec.Cmd {
+	args := []string{"serve", "--data", filepath.Join(dir, "data"), "--listen", addr}
+	switch m {
+	case passwords:
+		args = append(args, "--htpasswd", f.htpasswd())
+	case secured:
+		args = append(args, "--tls-cert", f.cert(), "--tls-key", f.key())
+	}
+	cmd := exec.Command(berth, args...)
+	for _, v := range os.Environ() { // whatever else is set there is not measured
+		if !strings.HasPrefix(v, "BERTH_") && !strings.HasPrefix(v, "REGISTRY_") {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	if m == collecting {
+		cmd.Env = append(cmd.Env, "BERTH_GC_EVERY=1s", "BERTH_GC_GRACE="+grace.String(), "BERTH_GC_DELAY=0s", "BERTH_TRASH_KEEP=0s")
+	}
+	return cmd
+}
+
+// distributionConfig is what its documentation recommends for one machine:
+// descriptors of blobs are cached in memory. Deleting is on, and of each request
+// it logs one line, as Berth does; at its default level it would log two.
 func distributionConfig(f files, dir, addr string, m mode) string {
-	text := fmt.Sprintf("version: 0.1\nlog: {accesslog: {disabled: false}, level: info}\nstorage:\n  filesystem: {rootdirectory: %s}\n  cache: {blobdescriptor: inmemory}\n  delete: {enabled: true}\nhttp:\n  addr: %s\n",
+	text := fmt.Sprintf("version: 0.1\nlog: {accesslog: {disabled: false}, level: warn}\nstorage:\n  filesystem: {rootdirectory: %s}\n  cache: {blobdescriptor: inmemory}\n  delete: {enabled: true}\nhttp:\n  addr: %s\n",
 		filepath.Join(dir, "data"), addr)
 	switch m {
 	case passwords:
@@ -117,123 +114,66 @@ func distributionConfig(f files, dir, addr string, m mode) string {
 	return text
 }
 
-// start runs a contestant on an empty directory.
-func (c contestant) start(ctx context.Context, f files, m mode) (*target, error) {
-	t := &target{contestant: c, seed: uint64(time.Now().UnixNano()) << 20}
-	if m == passwords {
-		t.authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
-	}
+// A program is what a contestant is.
+type program struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Size    int64  `json:"size_bytes,omitempty"`
+}
+
+// about says which program a contestant is.
+func (c contestant) about() program {
+	p := program{Name: c.name, Version: "of this bench"}
 	if c.url != "" {
-		return t, t.remote(c.url)
+		p.Version = "where --url says"
 	}
-	var err error
-	if t.dir, err = os.MkdirTemp(f.dir, c.name+"-"); err != nil {
-		return nil, err
+	if c.program == "" {
+		return p
 	}
-	return t, t.launch(ctx, f, m)
-}
-
-// remote makes t one that runs already.
-func (t *target) remote(address string) error {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		return fmt.Errorf("--url %s: write it as http://host:port", address)
+	p.Version = "unknown"
+	if info, err := os.Stat(c.program); err == nil {
+		p.Size = info.Size()
 	}
-	t.addr = u.Host
-	if u.Scheme == "https" {
-		t.tls = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
-	}
-	if u.User != nil {
-		secret, _ := u.User.Password()
-		t.authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+secret))
-	}
-	return nil
-}
-
-// launch starts the process and waits until it answers.
-func (t *target) launch(ctx context.Context, f files, m mode) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	t.addr = l.Addr().String()
-	l.Close()
-	if m == secured {
-		pem, err := os.ReadFile(f.ca())
-		if err != nil {
-			return err
-		}
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(pem)
-		t.tls = &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS13, ClientSessionCache: tls.NewLRUClientSessionCache(64)}
-	}
-	if t.cmd, err = t.contestant.command(t.dir, t.addr, m); err != nil {
-		return err
-	}
-	log, err := os.OpenFile(filepath.Join(t.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	t.cmd.Stdout, t.cmd.Stderr = log, log
-	if err := t.cmd.Start(); err != nil {
-		return err
-	}
-	t.process = process{t.cmd.Process.Pid}
-	t.ended = make(chan error, 1)
-	go func() { t.ended <- t.cmd.Wait() }()
-	return t.await(ctx)
-}
-
-// await waits until the registry answers.
-func (t *target) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
-		if c, err := dial(t); err == nil {
-			a, err := c.do(request{method: "GET", path: "/v2/"})
-			c.close()
-			if err == nil && a.status == 200 {
-				return nil
+	if info, err := buildinfo.ReadFile(c.program); err == nil {
+		p.Version = info.Main.Version
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				p.Version += " " + s.Value[:min(12, len(s.Value))]
+			case s.Key == "vcs.modified" && s.Value == "true":
+				p.Version += " and changes"
 			}
 		}
-		select {
-		case err := <-t.ended:
-			said, _ := os.ReadFile(filepath.Join(t.dir, "log"))
-			return fmt.Errorf("%s ended (%w): %s", t.contestant.name, err, strings.TrimSpace(string(said)))
-		case <-ctx.Done():
-			return fmt.Errorf("%s does not answer on %s: %w", t.contestant.name, t.addr, ctx.Err())
-		case <-time.After(time.Millisecond):
+	}
+	return p
+}
+
+// plant is how distribution keeps a name: files that hold nothing but a digest.
+// It syncs nothing: a crash while something is measured is no concern.
+func plant(dir, repo, tag string, img image) error {
+	root := filepath.Join(dir, "data", "docker", "registry", "v2", "repositories", repo)
+	link := func(digest string, at ...string) error {
+		path := filepath.Join(append([]string{root}, at...)...)
+		if _, err := os.Stat(filepath.Join(path, "link")); err == nil {
+			return nil
+		}
+		if err := os.MkdirAll(path, 0o777); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(path, "link"), []byte(digest), 0o666)
+	}
+	algorithm := func(digest string) string { return strings.Replace(digest, ":", string(filepath.Separator), 1) }
+	for _, b := range img.parts {
+		if err := link(b.digest, "_layers", algorithm(b.digest)); err != nil {
+			return err
 		}
 	}
-}
-
-// halt ends the process and keeps its data.
-func (t *target) halt() error {
-	if t.cmd == nil {
-		return nil
+	d := img.manifest.digest
+	if err := link(d, "_manifests", "revisions", algorithm(d)); err != nil {
+		return err
 	}
-	err := t.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-t.ended:
-	case <-time.After(time.Minute):
-		err = errors.Join(fmt.Errorf("%s does not end", t.contestant.name), t.cmd.Process.Kill())
+	if err := link(d, "_manifests", "tags", tag, "index", algorithm(d)); err != nil {
+		return err
 	}
-	t.cmd = nil
-	return err
-}
-
-// stop ends the process and removes its data.
-func (t *target) stop() error {
-	err := t.halt()
-	if t.dir != "" {
-		err = errors.Join(err, os.RemoveAll(t.dir))
-	}
-	return err
-}
-
-// unique returns a number that was not used before.
-func (t *target) unique() uint64 {
-	t.seed++
-	return t.seed
+	return link(d, "_manifests", "tags", tag, "current")
 }

@@ -17,19 +17,18 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"berth/bench/floor"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	var err error
 	if len(os.Args) >= 4 && os.Args[1] == "floor" {
 		err = serveFloor(os.Args[2:])
 	} else {
-		err = bench(ctx)
+		err = bench()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -56,15 +55,17 @@ type settings struct {
 	berth, distribution string
 	against             string
 	urls                []string
-	only                *regexp.Regexp
+	only                string
 	rounds              int
 	each                time.Duration
 	long                bool
 	out                 string
+	document, check     bool
+	list                bool
 }
 
 func parse() (settings, error) {
-	s := settings{only: regexp.MustCompile("")}
+	var s settings
 	tools := os.Getenv("BERTH_TOOLS")
 	flag.StringVar(&s.berth, "berth", "bin/berth", "the `program` of Berth")
 	flag.StringVar(&s.distribution, "distribution", filepath.Join(tools, "bin", "registry"), "the `program` of distribution")
@@ -76,32 +77,51 @@ func parse() (settings, error) {
 		s.urls = append(s.urls, v)
 		return nil
 	})
-	flag.Func("only", "measure workloads whose name matches this `expression`", func(v string) (err error) {
-		s.only, err = regexp.Compile(v)
-		return err
-	})
+	flag.StringVar(&s.only, "only", "", "measure workloads whose name matches this `expression`")
 	flag.IntVar(&s.rounds, "rounds", 3, "how often each is measured")
-	flag.DurationVar(&s.each, "time", 3*time.Second, "how long one measurement takes")
+	flag.DurationVar(&s.each, "time", 800*time.Millisecond, "how long one measurement takes; those of the most interest take longer")
 	flag.BoolVar(&s.long, "long", false, "measure stores of 100,000 tags and repositories, too")
 	flag.StringVar(&s.out, "out", "", "write the results into this `folder`, as JSON")
+	flag.BoolVar(&s.check, "check", false, "fail if one of the targets that are gates is missed")
+	flag.BoolVar(&s.document, "document", false, "measure nothing: write the newest results into docs/performance.md")
+	flag.BoolVar(&s.list, "list", false, "measure nothing: name the workloads")
 	flag.Parse()
-	if flag.NArg() > 0 || s.rounds < 1 {
+	if flag.NArg() > 0 || s.rounds < 1 || s.each <= 0 {
 		return s, errors.New("see bench --help")
 	}
 	return s, nil
 }
 
-func bench(ctx context.Context) error {
+func bench() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	s, err := parse()
 	if err != nil {
 		return err
+	}
+	if s.document {
+		return writePage(resultsFolder, pageFile)
+	}
+	chosen, err := s.chosen()
+	if err != nil {
+		return err
+	}
+	if s.list {
+		for _, w := range chosen {
+			fmt.Println(w.name)
+		}
+		return nil
 	}
 	dir, err := os.MkdirTemp("", "berth-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	f := files{dir}
+	return s.measure(ctx, files{dir}, chosen)
+}
+
+// measure runs the chosen workloads, and says at the end which targets were met.
+func (s settings) measure(ctx context.Context, f files, chosen []workload) error {
 	if err := f.make(ctx, s.berth); err != nil {
 		return err
 	}
@@ -109,25 +129,42 @@ func bench(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := newReport(list)
+	r := newReport(list, s)
+	session := session{files: f, list: list, rounds: s.rounds, each: s.each, out: os.Stdout, stock: newStock(), report: r, progress: func() error {
+		if s.out == "" {
+			return nil
+		}
+		return r.write(s.out)
+	}}
+	err = session.all(ctx, chosen)
+	if err == nil {
+		r.Complete = s.only == ""
+		err = session.progress()
+	}
+	verdicts := r.judge()
+	printVerdicts(os.Stdout, verdicts)
+	if err == nil && s.check {
+		err = missedGates(verdicts, chosen)
+	}
+	return err
+}
+
+// chosen are the workloads that are measured.
+func (s settings) chosen() ([]workload, error) {
+	only, err := regexp.Compile(s.only)
+	if err != nil {
+		return nil, fmt.Errorf("--only: %w", err)
+	}
+	var list []workload
 	for _, w := range workloads(realistic()) {
-		if w.long && !s.long || !s.only.MatchString(w.name) {
-			continue
-		}
-		if err := s.compare(ctx, f, list, w, r); err != nil {
-			return err
-		}
-		r.print(os.Stdout, w.name)
-	}
-	if s.only.MatchString(startName) {
-		if err := s.starts(ctx, f, list, r); err != nil {
-			return err
+		if (s.long || !w.long) && only.MatchString(w.name) {
+			list = append(list, w)
 		}
 	}
-	if s.out == "" {
-		return nil
+	if len(list) == 0 {
+		return nil, fmt.Errorf("--only %s: there is no such workload; see --list", s.only)
 	}
-	return r.write(s.out)
+	return list, nil
 }
 
 // contestants are those that take part.
@@ -146,54 +183,4 @@ func (s settings) contestants(f files) ([]contestant, error) {
 		return nil, fmt.Errorf("--contestants %s: write some of berth,floor,distribution", s.against)
 	}
 	return list, nil
-}
-
-// compare measures one workload on all that can do it, in turns.
-func (s settings) compare(ctx context.Context, f files, list []contestant, w workload, r *report) error {
-	var running []*target
-	defer func() {
-		for _, t := range running {
-			if err := t.stop(); err != nil {
-				fmt.Fprintln(os.Stderr, "bench:", err)
-			}
-		}
-	}()
-	for _, c := range list {
-		if !slices.Contains(c.modes, w.mode) {
-			continue
-		}
-		t, err := c.start(ctx, f, w.mode)
-		if t != nil {
-			running = append(running, t)
-		}
-		if err == nil && w.prepare != nil {
-			err = withConn(t, func(conn *conn) error { return w.prepare(t, conn) })
-		}
-		if err != nil {
-			return fmt.Errorf("%s: prepare %s: %w", c.name, w.name, err)
-		}
-	}
-	for round := range s.rounds {
-		for i := range running {
-			t := running[(i+round)%len(running)]
-			res, err := measure(ctx, w, t, s.each)
-			if err != nil {
-				return fmt.Errorf("%s: %s: %w", t.contestant.name, w.name, err)
-			}
-			r.add(w, t.contestant.name, res)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-		}
-	}
-	return nil
-}
-
-func withConn(t *target, f func(*conn) error) error {
-	c, err := dial(t)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	return f(c)
 }

@@ -1,173 +1,183 @@
 package main
 
 import (
-	"encoding/binary"
-	"encoding/json"
+	"context"
+	"errors"
 	"fmt"
-	"net/http"
-	"slices"
+	"time"
 )
 
-// variants are blobs that only differ in their first bytes, so that their
-// digests are known before the time is taken, and one buffer is enough.
-type variants struct {
-	base    []byte
-	first   uint64
-	digests []string
+// next makes new numbers for what is pushed.
+func next(t *target, _ *conn) error {
+	t.reserve()
+	return nil
 }
 
-// makeVariants computes n blobs that nobody has pushed yet.
-func makeVariants(t *target, size, n int) variants {
-	v := variants{base: newBlob(size, 1).data, first: t.unique()}
-	for i := range n {
-		binary.LittleEndian.PutUint64(v.base, v.first+uint64(i))
-		v.digests = append(v.digests, digestOf(v.base))
-	}
-	t.seed += uint64(n)
-	return v
-}
+// seed is that of the n-th operation of a pass.
+func (t *target) seedOf(n int) uint64 { return t.first + uint64(n) }
 
-// blob returns the n-th. Its bytes are a copy.
-func (v variants) blob(n int) blob {
-	b := slices.Clone(v.base)
-	binary.LittleEndian.PutUint64(b, v.first+uint64(n))
-	return blob{b, v.digests[n]}
-}
-
-func pushes(s sizes) []workload {
-	const largest, layers = 8, 10
-	images := min(s.some, 150)
-	again := func(size, n int) func(*target, *conn) error {
-		return func(t *target, _ *conn) error {
-			t.variants = makeVariants(t, size, n)
-			return nil
-		}
-	}
-	big := func(w way) func(*target, *conn, int) error {
-		return func(t *target, c *conn, n int) error { return c.pushBlob("bench/large", t.variants.blob(n), w) }
-	}
-	image := func(t *target, c *conn, n int) error {
-		img := assemble(t.variants, n*layers, layers)
-		return img.push(c, "bench/images", fmt.Sprint(t.variants.first, "-", n))
-	}
-	list := []workload{
-		{name: "large push, monolithic c1", unit: "MiB", weight: int64(s.large >> 20), clients: 1, most: largest, again: again(s.large, largest), do: big(monolithic)},
-		{name: "large push, chunked c1", unit: "MiB", weight: int64(s.large >> 20), clients: 1, most: largest, again: again(s.large, largest), do: big(patched)},
-	}
-	for _, clients := range []int{1, 8, 32} {
-		list = append(list, workload{name: fmt.Sprintf("push of 10-layer images c%d", clients), unit: "images", clients: clients, most: images, again: again(s.layer, images*layers), do: image})
-	}
-	return list
-}
-
-// assemble makes an image of layers from the at-th on.
-func assemble(v variants, at, layers int) image {
-	i := newImage(0, 0, v.first+uint64(at))
-	var list []descriptor
-	for n := range layers {
-		b := v.blob(at + n)
-		i.parts = append(i.parts, b)
-		list = append(list, descriptor{"application/vnd.oci.image.layer.v1.tar+gzip", b.digest, len(b.data)})
-	}
-	i.manifest, _ = json.Marshal(map[string]any{
-		"schemaVersion": 2, "mediaType": manifestType,
-		"config": descriptor{"application/vnd.oci.image.config.v1+json", i.parts[0].digest, len(i.parts[0].data)},
-		"layers": list,
-	})
-	i.digest = digestOf(i.manifest)
-	return i
-}
-
-func tagging(s sizes) []workload {
-	one := func(t *target, c *conn) error {
-		t.images = []image{newImage(5, 4<<10, t.unique())}
-		return t.images[0].push(c, "bench/tagging", "v1")
-	}
-	tag := func(t *target, c *conn, n int) error {
-		return t.images[0].put(c, "bench/tagging", fmt.Sprintf("n%d-%d", t.seed, n))
-	}
-	next := func(t *target, _ *conn) error { t.unique(); return nil }
-	mount := func(t *target, c *conn, n int) error {
-		_, err := c.want(http.StatusCreated, request{method: "POST", path: fmt.Sprintf("/v2/bench/mount-%d-%d/blobs/uploads/?mount=%s&from=bench/tagging", t.seed, n%100, t.images[0].parts[1+n/100%5].digest)})
-		return err
-	}
+func largePushes(s sizes) []workload {
+	const largest = 6 // that are pushed in one measurement: the disk has an end
 	var list []workload
-	for _, clients := range []int{1, 16} {
-		list = append(list, workload{name: fmt.Sprintf("tags only c%d", clients), unit: "tags", clients: clients, prepare: one, again: next, do: tag})
+	push := func(m mode, kind string, w way) {
+		list = append(list, workload{
+			name: in(m, fmt.Sprintf("large push, %s c1", kind)), store: "large pushes", unit: "MiB", weight: int64(s.large >> 20), clients: 1, mode: m,
+			longer: 3, most: largest, again: next,
+			do: func(t *target, c *conn, n int) error {
+				return c.pushBlob("bench/large", t.stock.blob(s.large, t.seedOf(n)), w)
+			},
+		})
 	}
-	for _, clients := range []int{1, 8} {
-		list = append(list, workload{name: fmt.Sprintf("re-push of what exists c%d", clients), unit: "images", clients: clients, prepare: one,
-			do: func(t *target, c *conn, _ int) error { return t.images[0].push(c, "bench/tagging", "v1") }})
-	}
-	for _, clients := range []int{1, 8} {
-		list = append(list, workload{name: fmt.Sprintf("mount c%d", clients), unit: "mounts", clients: clients, most: min(s.some, 500), prepare: one, again: next, do: mount})
-	}
-	for _, clients := range []int{1, 8} {
-		list = append(list, workload{name: fmt.Sprintf("delete of a manifest c%d", clients), unit: "manifests", clients: clients, most: s.some,
-			prepare: one, again: deletable("bench/tagging", s.some), do: remove("bench/tagging")})
-	}
+	push(plain, "monolithic", monolithic)
+	push(plain, "chunked", patched)
+	push(passwords, "monolithic", monolithic)
+	push(secured, "monolithic", monolithic)
 	return list
 }
 
-// deletable puts n manifests with a tag each.
-func deletable(repo string, n int) func(*target, *conn) error {
-	return func(t *target, _ *conn) error {
-		t.doomed = nil
-		base := t.images[0]
-		for range n {
-			t.doomed = append(t.doomed, another(base, t.unique()))
+// imagePushes are pushes of many new images.
+func imagePushes(s sizes) []workload {
+	var list []workload
+	push := func(name, repo string, layers, size int) {
+		for _, clients := range []int{1, 8, 32} {
+			list = append(list, workload{
+				name: fmt.Sprintf("push of %s c%d", name, clients), store: "image pushes", unit: "images", clients: clients, longer: 2, again: next,
+				do: func(t *target, c *conn, n int) error {
+					seed := t.seedOf(n)
+					return t.stock.image(layers, size, seed).push(c, repo, fmt.Sprint(seed))
+				},
+			})
 		}
-		return fill(t, n, func(c *conn, i int) error { return t.doomed[i].put(c, repo, fmt.Sprintf("doomed-%d-%d", t.seed, i)) })
 	}
+	push("10-layer images", "bench/images", 10, s.layer)
+	push("small images", "bench/smalls", 5, 4<<10)
+	return list
 }
 
-// another makes another manifest of the same parts.
-func another(img image, n uint64) image {
-	var m map[string]any
-	_ = json.Unmarshal(img.manifest, &m)
-	m["annotations"] = map[string]string{"n": fmt.Sprint(n)}
-	other := image{parts: img.parts}
-	other.manifest, _ = json.Marshal(m)
-	other.digest = digestOf(other.manifest)
-	return other
-}
+const taggingRepo = "bench/tagging"
 
-func remove(repo string) func(*target, *conn, int) error {
-	return func(t *target, c *conn, n int) error {
-		_, err := c.want(http.StatusAccepted, request{method: "DELETE", path: "/v2/" + repo + "/manifests/" + t.doomed[n].digest})
+func tagging(s sizes, m mode) []workload {
+	one := pushed("tagged", taggingRepo, "v1", 5, 4<<10)
+	var list []workload
+	add := func(name, unit string, w workload, clients ...int) {
+		for _, n := range clients {
+			w.name, w.unit, w.clients, w.needs = fmt.Sprintf("%s c%d", name, n), unit, n, one
+			list = append(list, w)
+		}
+	}
+	add("tags only", "tags", workload{again: next, do: func(t *target, c *conn, n int) error {
+		return t.images[0].put(c, taggingRepo, fmt.Sprintf("n%d", t.seedOf(n)))
+	}}, 1, 16)
+	add("re-push of what exists", "images", workload{do: func(t *target, c *conn, _ int) error {
+		return t.images[0].push(c, taggingRepo, "v1")
+	}}, 1, 8)
+	add("push of a referrer", "referrers", workload{again: next, do: func(t *target, c *conn, n int) error {
+		r := t.images[0].referrer(t.seedOf(n))
+		return r.put(c, taggingRepo, r.manifest.digest)
+	}}, 1, 8)
+	// Five parts each are mounted into as many new repositories.
+	add("mount", "mounts", workload{again: next, most: 5 * s.some, passes: 20, do: func(t *target, c *conn, n int) error {
+		part := t.images[0].parts[1+n/s.some]
+		_, err := c.want(201, request{method: "POST", path: fmt.Sprintf("/v2/bench/mount%d/blobs/uploads/?mount=%s&from=%s", t.seedOf(n%s.some), part.digest, taggingRepo)})
 		return err
+	}}, 1, 8)
+	return kept(m, list, "tags only c16", "re-push of what exists c8")
+}
+
+// mixes are what a registry of a CI system does: of ten clients seven pull, two
+// only tag and one pushes a new image of three layers. In the second of them
+// images are deleted, too, one for three that are pushed and three for ten tags,
+// and what nothing refers to any more is collected meanwhile by who can.
+func mixes(s sizes) []workload {
+	const repo = "bench/ci"
+	needs := supply{name: "ci", make: func(t *target, c *conn) (made supplied, err error) {
+		for i := range s.few {
+			img := t.stock.image(3, 64<<10, t.unique())
+			if err := img.push(c, repo, fmt.Sprint(i)); err != nil {
+				return made, err
+			}
+			made.images = append(made.images, img)
+		}
+		return made, nil
+	}}
+	push := func(t *target, c *conn, n int) (image, error) {
+		img := t.stock.image(3, 64<<10, t.seedOf(n))
+		return img, img.push(c, repo, fmt.Sprint("new-", t.seedOf(n)))
+	}
+	op := func(t *target, c *conn, n int) error {
+		at := n % len(t.images)
+		switch n % 10 {
+		case 3, 7: // one of the tags
+			return t.images[at].put(c, repo, fmt.Sprintf("build-%d", t.seedOf(n)))
+		case 5:
+			img, err := push(t, c, n)
+			if err == nil && t.fresh != nil {
+				select {
+				case t.fresh <- img:
+				default: // enough can be deleted
+				}
+			}
+			return err
+		}
+		return t.images[at].pull(c, repo, fmt.Sprint(at))
+	}
+	isPull := func(n int) bool { return n%10 != 3 && n%10 != 5 && n%10 != 7 }
+	return []workload{
+		{name: "CI-like mix c32", store: "ci", unit: "images", clients: 32, longer: 4, needs: needs, again: next, do: op, timed: isPull},
+		{name: "CI-like mix with deletes and collections c32", store: "ci with deletes", unit: "images", clients: 32, mode: collecting, longer: 5, needs: needs,
+			again: func(t *target, c *conn) error { t.fresh = make(chan image, 1000); return next(t, c) },
+			do: func(t *target, c *conn, n int) error {
+				if n%30 != 17 {
+					return op(t, c, n)
+				}
+				select {
+				case img := <-t.fresh:
+					return deleteManifest(c, repo, img)
+				default:
+					return op(t, c, n)
+				}
+			}, timed: isPull, after: collected(repo, push)},
 	}
 }
 
-// mixed is what a registry of a CI system does: of ten clients seven pull, two
-// only tag and one pushes a new image of three layers.
-func mixed(s sizes) workload {
-	const count = 50
-	return workload{
-		name: "CI-like mix c32", unit: "images", clients: 32, most: 10 * s.some,
-		prepare: func(t *target, c *conn) error {
-			for i := range count {
-				img := newImage(3, 64<<10, t.unique())
-				if err := img.push(c, "bench/ci", fmt.Sprint(i)); err != nil {
-					return err
-				}
-				t.images = append(t.images, img)
-			}
+// collected checks that Berth did collect: the layer of a deleted image goes.
+// To ask for a blob is to use it, which keeps it, so it is not asked for often.
+func collected(repo string, push func(t *target, c *conn, n int) (image, error)) func(context.Context, *target, *conn) error {
+	return func(ctx context.Context, t *target, c *conn) error {
+		if t.contestant.name != "berth" {
 			return nil
-		},
-		again: func(t *target, _ *conn) error {
-			t.variants = makeVariants(t, 64<<10, 3*s.some)
-			return nil
-		},
-		do: func(t *target, c *conn, n int) error {
-			img, tag := t.images[n%count], fmt.Sprint(n%count)
-			switch n % 10 {
-			case 3, 7:
-				return img.put(c, "bench/ci", fmt.Sprintf("build-%d-%d", t.seed, n))
-			case 5:
-				return assemble(t.variants, n/10*3, 3).push(c, "bench/ci", fmt.Sprintf("new-%d-%d", t.seed, n))
+		}
+		t.reserve()
+		img, err := push(t, c, 0)
+		if err == nil {
+			err = deleteManifest(c, repo, img)
+		}
+		for range 5 {
+			if err == nil {
+				err = pause(ctx, 2*grace)
 			}
-			return img.pull(c, "bench/ci", tag)
-		},
+			if err != nil {
+				return err
+			}
+			if has, err := c.hasBlob(repo, img.parts[1].digest); !has {
+				return err
+			}
+		}
+		return errors.New("nothing was collected meanwhile")
 	}
+}
+
+// pause waits, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+func deleteManifest(c *conn, repo string, img image) error {
+	_, err := c.want(202, request{method: "DELETE", path: "/v2/" + repo + "/manifests/" + img.manifest.digest})
+	return err
 }

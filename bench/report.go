@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,9 +17,10 @@ import (
 // A report is what was measured.
 type report struct {
 	Machine  machine    `json:"machine"`
+	Programs []program  `json:"programs"` // the contestants, in their order
+	Flags    flags      `json:"flags"`
+	Complete bool       `json:"complete"` // every workload was measured
 	Measured []measured `json:"measured"`
-
-	order []string // of contestants
 }
 
 // A machine is where it was measured.
@@ -26,21 +28,37 @@ type machine struct {
 	Time   time.Time `json:"time"`
 	CPU    string    `json:"cpu"`
 	Cores  int       `json:"cores"`
+	Memory int64     `json:"memory_bytes"`
 	Kernel string    `json:"kernel"`
 	Go     string    `json:"go"`
+}
+
+// flags are how it was measured.
+type flags struct {
+	Rounds int    `json:"rounds"`
+	Time   string `json:"time"`
+	Long   bool   `json:"long"`
+	Only   string `json:"only,omitempty"`
 }
 
 // measured are the rounds of one workload.
 type measured struct {
 	Workload string              `json:"workload"`
 	Unit     string              `json:"unit"`
-	Rounds   map[string][]result `json:"rounds"` // by contestant
+	Took     float64             `json:"took_s"`           // altogether
+	Rounds   map[string][]result `json:"rounds"`           // by contestant
+	Failed   map[string]string   `json:"failed,omitempty"` // by contestant
 }
 
-func newReport(list []contestant) *report {
-	r := &report{Machine: machine{Time: time.Now().UTC().Truncate(time.Second), CPU: model(), Cores: runtime.NumCPU(), Kernel: kernel(), Go: runtime.Version()}}
+func newReport(list []contestant, s settings) *report {
+	r := &report{
+		Machine: machine{
+			Time: time.Now().UTC().Truncate(time.Second), CPU: model(), Cores: runtime.NumCPU(), Memory: memory(), Kernel: kernel(), Go: runtime.Version(),
+		},
+		Flags: flags{s.rounds, s.each.String(), s.long, s.only},
+	}
 	for _, c := range list {
-		r.order = append(r.order, c.name)
+		r.Programs = append(r.Programs, c.about())
 	}
 	return r
 }
@@ -61,15 +79,49 @@ func kernel() string {
 	return cmp.Or(strings.TrimSpace(string(b)), runtime.GOOS)
 }
 
+// memory is what the machine has.
+func memory() int64 {
+	b, _ := os.ReadFile("/proc/meminfo")
+	var kib int64
+	_, _ = fmt.Sscanf(string(b), "MemTotal: %d", &kib)
+	return kib << 10
+}
+
+func (r *report) begin(w workload) {
+	r.Measured = append(r.Measured, measured{Workload: w.name, Unit: w.unit, Rounds: make(map[string][]result)})
+}
+
+func (r *report) end(w workload, took time.Duration) {
+	r.find(w.name).Took = took.Round(10 * time.Millisecond).Seconds()
+}
+
 func (r *report) add(w workload, contestant string, res result) {
-	if len(r.Measured) == 0 || r.Measured[len(r.Measured)-1].Workload != w.name {
-		r.Measured = append(r.Measured, measured{Workload: w.name, Unit: w.unit, Rounds: map[string][]result{}})
-	}
-	m := r.Measured[len(r.Measured)-1]
+	m := r.find(w.name)
 	m.Rounds[contestant] = append(m.Rounds[contestant], res)
 }
 
-// medians of the rounds of one contestant.
+// fail notes that a contestant could not do a workload. What it did of it does
+// not count.
+func (r *report) fail(w workload, contestant string, err error) {
+	m := r.find(w.name)
+	if m.Failed == nil {
+		m.Failed = make(map[string]string)
+	}
+	m.Failed[contestant] = err.Error()
+	delete(m.Rounds, contestant)
+}
+
+// find returns what was measured of a workload, or nil.
+func (r *report) find(workload string) *measured {
+	for i := range r.Measured {
+		if r.Measured[i].Workload == workload {
+			return &r.Measured[i]
+		}
+	}
+	return nil
+}
+
+// medians of the rounds of one contestant, and how far apart its rates lie.
 func medians(rounds []result) (mid result, spread float64) {
 	of := func(value func(result) float64) (float64, float64) {
 		var list []float64
@@ -82,50 +134,84 @@ func medians(rounds []result) (mid result, spread float64) {
 	mid.CPU, _ = of(func(r result) float64 { return r.CPU })
 	mid.P50, _ = of(func(r result) float64 { return r.P50 })
 	mid.P99, _ = of(func(r result) float64 { return r.P99 })
+	samples, _ := of(func(r result) float64 { return float64(r.Samples) })
 	memory, _ := of(func(r result) float64 { return float64(r.Memory) })
-	mid.Memory = int64(memory)
+	mid.Samples, mid.Memory = int(samples), int64(memory)
 	return mid, spread
 }
 
-// print writes the table of one workload. Ratios are of the first contestant to
-// each of the others.
-func (r *report) print(w io.Writer, workload string) {
-	for _, m := range r.Measured {
-		if m.Workload != workload {
+// rows of the table of one workload, the first of which has the names of the
+// columns. The ratios are those of the first contestant to each of the others.
+func (r *report) rows(m measured) [][]string {
+	first := r.Programs[0].Name
+	rows := [][]string{{"", m.Unit + "/s", "±", "CPU µs", "p50 ms", "p99 ms", "peak MiB", first + ": rate", "CPU"}}
+	ours, _ := medians(m.Rounds[first])
+	for _, p := range r.Programs {
+		if m.Failed[p.Name] != "" {
+			rows = append(rows, []string{p.Name, "failed", "", "", "", "", "", "", ""})
+		}
+		rounds := m.Rounds[p.Name]
+		if len(rounds) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "\n%s\n", m.Workload)
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintf(t, "\t%s/s\t±\tCPU µs\tp50 ms\tp99 ms\tpeak MiB\t%s: rate\tCPU\t\n", m.Unit, r.order[0])
-		first, _ := medians(m.Rounds[r.order[0]])
-		for _, name := range r.order {
-			rounds := m.Rounds[name]
-			if len(rounds) == 0 {
-				continue
-			}
-			mid, spread := medians(rounds)
-			fmt.Fprintf(t, "%s\t%s\t%.0f%%\t%.1f\t%.2f\t%.2f\t%.1f\t%s\t%s\t\n", name, number(mid.Rate), 100*spread, mid.CPU, mid.P50, mid.P99,
-				float64(mid.Memory)/(1<<20), ratio(first.Rate, mid.Rate), ratio(first.CPU, mid.CPU))
+		mid, spread := medians(rounds)
+		p99 := "" // there is none of few
+		if mid.Samples >= enough {
+			p99 = number(mid.P99)
 		}
-		t.Flush()
+		rows = append(rows, []string{
+			p.Name, number(mid.Rate), fmt.Sprintf("%.0f%%", 100*spread), number(mid.CPU), number(mid.P50), p99, number(float64(mid.Memory) / (1 << 20)),
+			ratio(ours.Rate, mid.Rate), ratio(ours.CPU, mid.CPU),
+		})
+	}
+	return rows
+}
+
+// enough is how many samples there must be for the time that 99 of 100 stay below.
+const enough = 100
+
+// print writes the table of one workload.
+func (r *report) print(w io.Writer, workload string) {
+	m := r.find(workload)
+	fmt.Fprintf(w, "\n%s (%.0f s)\n", m.Workload, m.Took)
+	table(w, r.rows(*m))
+	for name, text := range m.Failed {
+		fmt.Fprintf(w, "%s FAILED: %s\n", name, text)
 	}
 }
 
+func table(w io.Writer, rows [][]string) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range rows {
+		fmt.Fprintln(t, strings.Join(row, "\t")+"\t")
+	}
+	t.Flush()
+}
+
+// number has three digits at least where there is something to tell.
 func number(v float64) string {
-	if v >= 100 {
+	switch {
+	case v == 0:
+		return "–"
+	case v >= 100:
 		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
 	}
 	return fmt.Sprintf("%.2f", v)
 }
 
 func ratio(a, b float64) string {
 	if a == 0 || b == 0 {
-		return "-"
+		return "–"
 	}
-	return fmt.Sprintf("%.3g ×", a/b)
+	if q := a / b; q < 1000 {
+		return fmt.Sprintf("%.3g ×", q)
+	}
+	return fmt.Sprintf("%.0f ×", a/b)
 }
 
-// write keeps the report in a file named for its day.
+// write keeps the report in a file named for its time. It is whole or not there.
 func (r *report) write(folder string) error {
 	b, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
@@ -134,5 +220,35 @@ func (r *report) write(folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(folder, r.Machine.Time.Format("2006-01-02T150405Z")+".json"), append(b, '\n'), 0o644)
+	path := filepath.Join(folder, r.Machine.Time.Format("2006-01-02T150405Z")+".json")
+	if err := os.WriteFile(path+".part", append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".part", path)
+}
+
+// newest reads the newest complete report of a folder. There may be none.
+func newest(folder string) (name string, r *report, err error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", nil, err
+	}
+	for i := len(entries) - 1; i >= 0; i-- {
+		name := entries[i].Name()
+		if filepath.Ext(name) != ".json" {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			return "", nil, err
+		}
+		r := new(report)
+		if err := json.Unmarshal(b, r); err != nil {
+			return "", nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if r.Complete {
+			return name, r, nil
+		}
+	}
+	return "", nil, nil
 }

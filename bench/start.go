@@ -5,60 +5,81 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 )
 
-// startName is the name of the measurement of starts.
-const startName = "start"
-
-// starts measures how long a contestant takes from its start to its first
-// answer, empty and with a store, and its memory when nothing is asked of it.
-func (s settings) starts(ctx context.Context, f files, list []contestant, r *report) error {
-	for _, repos := range []int{0, 5_000} {
-		w := workload{name: fmt.Sprintf("%s with %d repositories", startName, repos), unit: "starts"}
-		for _, c := range list {
-			if c.command == nil || c.name == "floor" { // which does not read what it wrote
-				continue
+// others are measured in ways of their own.
+func others(sizes) []workload {
+	return []workload{
+		starts(0, "empty", supply{}, "/v2/"),
+		{name: "program", unit: "programs", store: "empty", lacks: []string{"floor"}, special: func(_ context.Context, t *target) (result, error) {
+			info, err := os.Stat(t.contestant.program)
+			if err != nil {
+				return result{}, err
 			}
-			if err := s.startsOf(ctx, f, c, w, repos, r); err != nil {
-				return fmt.Errorf("%s: %s: %w", c.name, w.name, err)
-			}
-		}
-		r.print(os.Stdout, w.name)
+			return result{Memory: info.Size(), Samples: 1}, nil
+		}},
 	}
-	return nil
 }
 
-func (s settings) startsOf(ctx context.Context, f files, c contestant, w workload, repos int, r *report) (err error) {
-	t, err := c.start(ctx, f, plain)
-	if t != nil {
-		defer func() {
-			if serr := t.stop(); err == nil {
-				err = serr
+// starts measures how long a contestant takes from its start to its first
+// answer, which is something from the store if there is one: some answer before
+// they can answer anything.
+func starts(repos int, store string, needs supply, path string) workload {
+	return workload{
+		name: fmt.Sprintf("start with %d repositories", repos), unit: "starts", store: store, needs: needs,
+		special: func(ctx context.Context, t *target) (result, error) {
+			const times = 5
+			if t.contestant.command == nil {
+				return result{}, fmt.Errorf("%s runs already", t.contestant.name)
 			}
-		}()
+			var took []time.Duration
+			var cpu time.Duration
+			var memory int64
+			for range times {
+				if err := t.halt(); err != nil {
+					return result{}, err
+				}
+				began := time.Now()
+				if err := t.launch(ctx, t.mode, path); err != nil {
+					return result{}, err
+				}
+				took = append(took, time.Since(began))
+				cpu += t.process.cpu()
+				memory = max(memory, t.process.memory("VmHWM"))
+			}
+			mid := quantile(took, 0.5)
+			return result{Rate: 1000 / mid, P50: mid, P99: quantile(took, 0.99), Samples: times, CPU: float64(cpu.Microseconds()) / times, Memory: memory}, nil
+		},
 	}
-	if err != nil {
-		return err
-	}
-	img := newImage(1, 1<<10, t.unique())
-	if err := fill(t, repos, func(c *conn, i int) error { return img.push(c, fmt.Sprintf("bench/r%06d", i), "v1") }); err != nil {
-		return err
-	}
-	for range s.rounds + 2 {
-		if err := t.halt(); err != nil {
-			return err
+}
+
+// idle measures the memory of a server that has worked and does nothing now, and
+// the CPU that it uses for that in a second.
+func idle(repos int) workload {
+	w := ofRepos(repos)[0]
+	for _, other := range ofRepos(repos) {
+		if other.unit == "requests" {
+			w = other
 		}
-		began := time.Now()
-		if err := t.launch(ctx, f, plain); err != nil {
-			return err
-		}
-		took := time.Since(began)
-		cpu, _ := t.process.cpu()
-		r.add(w, c.name, result{Rate: 1 / took.Seconds(), P50: float64(took.Microseconds()) / 1000, P99: float64(took.Microseconds()) / 1000,
-			CPU: float64(cpu.Microseconds()), Memory: t.process.memory("VmRSS")})
 	}
-	return nil
+	w.clients = 16
+	return workload{
+		name: fmt.Sprintf("idle with %d repositories", repos), unit: "idle seconds", store: w.store, needs: w.needs,
+		special: func(ctx context.Context, t *target) (result, error) {
+			const rest = 2 * time.Second
+			if _, err := measure(ctx, w, t, time.Second); err != nil {
+				return result{}, err
+			}
+			before := t.process.cpu()
+			if err := pause(ctx, rest); err != nil {
+				return result{}, err
+			}
+			cpu := t.process.cpu() - before
+			return result{Samples: 1, CPU: float64(cpu.Microseconds()) / rest.Seconds(), Memory: t.process.memory("VmRSS")}, nil
+		},
+	}
 }
 
 // make writes what the contestants share: a certificate and a password file,
@@ -79,4 +100,9 @@ func (f files) make(ctx context.Context, berth string) error {
 		return err
 	}
 	return os.WriteFile(f.htpasswd(), line, 0o600)
+}
+
+// able says whether a contestant can do w.
+func (c contestant) able(w workload) bool {
+	return slices.Contains(c.modes, w.mode) && !slices.Contains(w.lacks, c.name)
 }

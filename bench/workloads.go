@@ -1,12 +1,11 @@
 package main
 
 import (
-	"encoding/json"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
-	"net/url"
-	"sync"
 )
 
 // sizes are how large things are.
@@ -15,24 +14,40 @@ type sizes struct {
 	part  int // that is asked for of one
 	layer int // of a large image, bytes
 	some  int // how many things are made ready to be used up
+	few   int // small images that are there to be pulled
+	crowd int // clients at once, where there are very many
+
+	tags, repos, referrers []int // how many there are, growing
+	deletes                int   // how many tags there are where the cost of deletes is compared
+	started                int   // repositories of the store that is started on
 }
 
 // realistic are the sizes that are measured.
-func realistic() sizes { return sizes{large: 256 << 20, part: 8 << 20, layer: 1 << 20, some: 2000} }
+func realistic() sizes {
+	return sizes{
+		large: 256 << 20, part: 8 << 20, layer: 1 << 20, some: 100, few: 50, crowd: 1000,
+		tags: []int{100, 1_000, 10_000, 100_000}, repos: []int{100, 1_000, 5_000, 10_000, 100_000}, referrers: []int{100, 1_000, 10_000, 100_000},
+		deletes: 3_000, started: 5_000,
+	}
+}
 
 // workloads are all that is measured, in the order in which it is reported.
+// Those that follow each other in the same store share it.
 func workloads(s sizes) []workload {
 	var list []workload
 	for _, m := range []mode{plain, passwords, secured} {
 		list = append(list, manifests(m)...)
+		list = append(list, pulls(s, m)...)
 	}
-	list = append(list, pulls(s)...)
-	list = append(list, pushes(s)...)
-	list = append(list, tagging(s)...)
-	for _, n := range []int{100, 1_000, 10_000, 100_000} {
-		list = append(list, grown(n, min(s.some, 400))...)
+	for _, m := range []mode{plain, passwords, secured} {
+		list = append(list, tagging(s, m)...)
 	}
-	return append(list, mixed(s))
+	list = append(list, crowds(s)...)
+	list = append(list, mixes(s)...)
+	list = append(list, largePushes(s)...)
+	list = append(list, imagePushes(s)...)
+	list = append(list, grown(s)...)
+	return append(list, others(s)...)
 }
 
 // in names a workload by its mode.
@@ -43,192 +58,172 @@ func in(m mode, name string) string {
 	return name + " " + string(m)
 }
 
+// kept returns those of list that are measured in a mode: all of them when
+// nothing is added to HTTP, else those that some names choose.
+func kept(m mode, list []workload, names ...string) []workload {
+	var result []workload
+	for _, w := range list {
+		keep := m == plain
+		for _, name := range names {
+			keep = keep || w.name == name
+		}
+		if keep {
+			w.mode, w.name = m, in(m, w.name)
+			result = append(result, w)
+		}
+	}
+	return result
+}
+
+// pushed is one image.
+func pushed(name, repo, tag string, layers, size int) supply {
+	return supply{name: name, make: func(t *target, c *conn) (supplied, error) {
+		img := t.stock.image(layers, size, t.unique())
+		return supplied{images: []image{img}}, img.push(c, repo, tag)
+	}}
+}
+
 // the image whose manifest is asked for again and again.
 const manifestRepo, manifestTag = "bench/manifest", "v1"
 
-func manifests(m mode) []workload {
-	prepare := func(t *target, c *conn) error {
-		t.images = []image{newImage(5, 4<<10, t.unique())}
-		return t.images[0].push(c, manifestRepo, manifestTag)
+// getManifest asks for a manifest and checks that it is that of the image.
+func getManifest(c *conn, method, repo, ref string, img image) error {
+	a, err := c.want(200, request{method: method, path: "/v2/" + repo + "/manifests/" + ref, accept: manifestType})
+	if err == nil && string(a.header[hDigest]) != img.manifest.digest {
+		err = errors.New("another manifest came")
 	}
+	if err != nil || method == "HEAD" {
+		return err
+	}
+	return img.manifest.came(c, a)
+}
+
+func manifests(m mode) []workload {
 	get := func(method string, ref func(*target) string) func(*target, *conn, int) error {
 		return func(t *target, c *conn, _ int) error {
-			a, err := c.want(http.StatusOK, request{method: method, path: "/v2/" + manifestRepo + "/manifests/" + ref(t), accept: manifestType})
-			if err == nil && a.header.Get("Docker-Content-Digest") != t.images[0].digest {
-				err = errors.New("another manifest came")
-			}
-			return err
+			return getManifest(c, method, manifestRepo, ref(t), t.images[0])
 		}
 	}
 	byTag := func(*target) string { return manifestTag }
-	byDigest := func(t *target) string { return t.images[0].digest }
-	list := []workload{{name: in(m, "manifest GET by tag c16"), unit: "requests", clients: 16, mode: m, prepare: prepare, do: get("GET", byTag)}}
-	if m != plain {
-		return list
+	byDigest := func(t *target) string { return t.images[0].manifest.digest }
+	list := []workload{
+		{name: "manifest GET by tag c1", clients: 1, do: get("GET", byTag)},
+		{name: "manifest GET by tag c16", clients: 16, longer: 2, do: get("GET", byTag)},
+		{name: "manifest HEAD by tag c16", clients: 16, do: get("HEAD", byTag)},
+		{name: "manifest GET by digest c16", clients: 16, do: get("GET", byDigest)},
+		{name: "manifest HEAD by digest c16", clients: 16, do: get("HEAD", byDigest)},
 	}
-	return append(list,
-		workload{name: "manifest GET by tag c1", unit: "requests", clients: 1, prepare: prepare, do: get("GET", byTag)},
-		workload{name: "manifest HEAD by tag c16", unit: "requests", clients: 16, prepare: prepare, do: get("HEAD", byTag)},
-		workload{name: "manifest GET by digest c16", unit: "requests", clients: 16, prepare: prepare, do: get("GET", byDigest)},
-	)
+	if m == secured {
+		list = append(list, workload{name: "manifest GET by tag over HTTP/2 c16", clients: 16, do: overHTTP2})
+	}
+	for i := range list {
+		list[i].unit, list[i].needs = "requests", pushed("manifest", manifestRepo, manifestTag, 5, 4<<10)
+	}
+	return kept(m, list, "manifest GET by tag c16", "manifest HEAD by tag c16", "manifest GET by tag over HTTP/2 c16")
 }
 
-// smallCount is how many images there are to pull.
-const smallCount = 50
+// overHTTP2 asks for a manifest as docker does with TLS: all clients share one
+// connection. This client is Go's own, which costs much more than the others: go
+// by the CPU of the server.
+func overHTTP2(t *target, c *conn, _ int) error {
+	q, err := http.NewRequest("GET", "https://"+t.addr+"/v2/"+manifestRepo+"/manifests/"+manifestTag, nil)
+	if err != nil {
+		return err
+	}
+	q.Header.Set("Accept", manifestType)
+	resp, err := t.h2.Do(q)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	c.hash.Reset()
+	size, err := io.Copy(c.hash, resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.ProtoMajor != 2 || resp.StatusCode != 200 {
+		return fmt.Errorf("got %s %s", resp.Proto, resp.Status)
+	}
+	b := t.images[0].manifest
+	if "sha256:"+hex.EncodeToString(c.hash.Sum(nil)) != b.digest || size != b.size() {
+		return errors.New("another manifest came")
+	}
+	return nil
+}
 
-func pulls(s sizes) []workload {
-	small := func(t *target, c *conn) error {
-		for i := range smallCount {
-			img := newImage(5, 4<<10, t.unique())
+// smallImages are pulled.
+func smallImages(s sizes) supply {
+	return supply{name: "small images", make: func(t *target, c *conn) (made supplied, err error) {
+		for i := range s.few {
+			img := t.stock.image(5, 4<<10, t.unique())
 			if err := img.push(c, "bench/small", fmt.Sprint(i)); err != nil {
-				return err
+				return made, err
 			}
-			t.images = append(t.images, img)
+			made.images = append(made.images, img)
 		}
-		return nil
-	}
-	one := func(t *target, c *conn) error {
-		t.blob = newBlob(s.large, t.unique())
-		return c.pushBlob("bench/large", t.blob, monolithic)
-	}
-	pull := func(t *target, c *conn, n int) error {
-		return t.images[n%smallCount].pull(c, "bench/small", fmt.Sprint(n%smallCount))
-	}
+		return made, nil
+	}}
+}
+
+func pullSmall(t *target, c *conn, n int) error {
+	n %= len(t.images)
+	return t.images[n].pull(c, "bench/small", fmt.Sprint(n))
+}
+
+func pulls(s sizes, m mode) []workload {
+	large := supply{name: "large blob", make: func(t *target, c *conn) (supplied, error) {
+		b := t.stock.blob(s.large, t.unique())
+		return supplied{blob: b}, c.pushBlob("bench/large", b, monolithic)
+	}}
 	whole := func(t *target, c *conn, _ int) error {
-		a, err := c.want(http.StatusOK, request{method: "GET", path: "/v2/bench/large/blobs/" + t.blob.digest})
-		if err == nil && a.size != int64(s.large) {
-			err = fmt.Errorf("got %d bytes", a.size)
+		a, err := c.want(200, request{method: "GET", path: "/v2/bench/large/blobs/" + t.blob.digest})
+		if err == nil {
+			err = t.blob.came(c, a)
 		}
 		return err
 	}
 	ranges := func(t *target, c *conn, n int) error {
-		from := n % (s.large / s.part) * s.part
-		a, err := c.want(http.StatusPartialContent, request{method: "GET", path: "/v2/bench/large/blobs/" + t.blob.digest, rng: fmt.Sprintf("bytes=%d-%d", from, from+s.part-1)})
-		if err == nil && a.size != int64(s.part) {
-			err = fmt.Errorf("got %d bytes", a.size)
+		from := n % (s.large/s.part - 1) * s.part // all of it lies in the base
+		a, err := c.want(206, request{method: "GET", path: "/v2/bench/large/blobs/" + t.blob.digest, rng: fmt.Sprintf("bytes=%d-%d", from, from+s.part-1)})
+		if err != nil {
+			return err
 		}
-		return err
+		part := blob{base: t.blob.base[from:][:s.part]}
+		if c.verify {
+			part.digest = digestOf(part.base)
+		}
+		return part.came(c, a)
 	}
 	var list []workload
 	for _, clients := range []int{1, 8, 16, 32} {
-		list = append(list, workload{name: fmt.Sprintf("pull of small images c%d", clients), unit: "images", clients: clients, prepare: small, do: pull})
+		w := workload{name: fmt.Sprintf("pull of small images c%d", clients), unit: "images", clients: clients, needs: smallImages(s), do: pullSmall}
+		if clients == 16 {
+			w.longer = 2
+		}
+		list = append(list, w)
 	}
 	for _, clients := range []int{1, 4} {
-		list = append(list, workload{name: fmt.Sprintf("large pull c%d", clients), unit: "MiB", weight: int64(s.large >> 20), clients: clients, prepare: one, do: whole})
+		list = append(list, workload{name: fmt.Sprintf("large pull c%d", clients), unit: "MiB", weight: int64(s.large >> 20), clients: clients, longer: 2, needs: large, do: whole})
 	}
-	return append(list,
-		workload{name: "large pull in ranges c4", unit: "MiB", weight: int64(s.part >> 20), clients: 4, prepare: one, do: ranges},
-		workload{name: in(secured, "large pull c4"), unit: "MiB", weight: int64(s.large >> 20), clients: 4, mode: secured, prepare: one, do: whole},
-		workload{name: in(passwords, "pull of small images c16"), unit: "images", clients: 16, mode: passwords, prepare: small, do: pull},
-	)
+	list = append(list, workload{name: "large pull in ranges c4", unit: "MiB", weight: int64(s.part >> 20), clients: 4, needs: large, do: ranges})
+	return kept(m, list, "pull of small images c16", "large pull c4")
 }
 
-// fill puts so many tags, or so many repositories with one tag each, with many
-// connections at once.
-func fill(t *target, n int, put func(c *conn, i int) error) error {
-	const clients = 16
-	var group sync.WaitGroup
-	errs := make([]error, clients)
-	for k := range clients {
-		group.Go(func() {
-			c, err := dial(t)
-			if err != nil {
-				errs[k] = err
-				return
-			}
-			defer c.close()
-			for i := k; i < n && errs[k] == nil; i += clients {
-				errs[k] = put(c, i)
-			}
-		})
+// crowds are very many clients at once: what counts is the memory of the server.
+func crowds(s sizes) []workload {
+	return []workload{
+		{name: fmt.Sprintf("manifest GET by tag c%d", s.crowd), unit: "requests", clients: s.crowd, needs: pushed("manifest", manifestRepo, manifestTag, 5, 4<<10),
+			do: func(t *target, c *conn, _ int) error {
+				return getManifest(c, "GET", manifestRepo, manifestTag, t.images[0])
+			}},
+		{name: fmt.Sprintf("pull of a small blob c%d", s.crowd), unit: "blobs", clients: s.crowd, needs: smallImages(s),
+			do: func(t *target, c *conn, n int) error {
+				b := t.images[n%len(t.images)].parts[1]
+				a, err := c.want(200, request{method: "GET", path: "/v2/bench/small/blobs/" + b.digest})
+				if err == nil {
+					err = b.came(c, a)
+				}
+				return err
+			}},
 	}
-	group.Wait()
-	return errors.Join(errs...)
-}
-
-// grown measures how the cost of things grows with the number of tags of one
-// repository, and of repositories.
-func grown(n, doomed int) []workload {
-	at := func(name string) string { return fmt.Sprintf("%s of %d", name, n) }
-	tags := func(t *target, c *conn) error {
-		t.images = []image{newImage(1, 1<<10, t.unique())}
-		if err := t.images[0].push(c, "bench/tags", "t"); err != nil {
-			return err
-		}
-		return fill(t, n-1, func(c *conn, i int) error { return t.images[0].put(c, "bench/tags", fmt.Sprintf("t%06d", i)) })
-	}
-	repos := func(t *target, c *conn) error {
-		t.images = []image{newImage(1, 1<<10, t.unique())}
-		return fill(t, n, func(c *conn, i int) error { return t.images[0].push(c, fmt.Sprintf("bench/r%06d", i), "v1") })
-	}
-	referrers := func(t *target, c *conn) error {
-		t.images = []image{newImage(1, 1<<10, t.unique())}
-		img := t.images[0]
-		if err := img.push(c, "bench/referrers", "v1"); err != nil {
-			return err
-		}
-		return fill(t, n, func(c *conn, i int) error { return referrer(img, i).put(c, "bench/referrers", referrer(img, i).digest) })
-	}
-	long := n > 10_000
-	list := []workload{
-		{name: at("page of 100 tags"), unit: "pages", clients: 1, long: long, prepare: tags, do: getPage("/v2/bench/tags/tags/list?n=100&last="+fmt.Sprintf("t%06d", n*3/4), min(100, n-2-n*3/4))},
-		{name: at("all tags"), unit: "lists", clients: 1, long: long, prepare: tags, do: getPage("/v2/bench/tags/tags/list", n)},
-		{name: at("manifest GET by tag"), unit: "requests", clients: 1, long: long, prepare: tags, do: func(t *target, c *conn, i int) error {
-			_, err := c.want(http.StatusOK, request{method: "GET", path: fmt.Sprintf("/v2/bench/tags/manifests/t%06d", i*7919%(n-1)), accept: manifestType})
-			return err
-		}},
-		{name: at("delete of a manifest at tags"), unit: "manifests", clients: 1, long: long, most: doomed, prepare: tags, again: deletable("bench/tags", doomed), do: remove("bench/tags")},
-	}
-	if n >= 1_000 {
-		list = append(list,
-			workload{name: at("last page of the catalog"), unit: "pages", clients: 1, long: long, prepare: repos, do: getPage("/v2/_catalog?n=100&last="+fmt.Sprintf("bench%%2Fr%06d", n-101), 100)},
-		)
-	}
-	if n == 1_000 {
-		list = append(list, workload{name: at("referrers"), unit: "lists", clients: 16, prepare: referrers, do: getPage("/v2/bench/referrers/referrers/SUBJECT", n)})
-	}
-	for i := range list {
-		list[i].costs = n
-	}
-	return list
-}
-
-// getPage asks for a list, which must have so many entries.
-func getPage(path string, entries int) func(*target, *conn, int) error {
-	return func(t *target, c *conn, n int) error {
-		at := path
-		if u, err := url.Parse(path); err == nil && u.Path == "/v2/bench/referrers/referrers/SUBJECT" {
-			at = "/v2/bench/referrers/referrers/" + t.images[0].digest
-		}
-		a, err := c.want(http.StatusOK, request{method: "GET", path: at, keep: true})
-		if err != nil || n > 0 { // counting them costs more than asking: the first answer is looked at
-			return err
-		}
-		var list struct {
-			Repositories, Tags []string
-			Manifests          []json.RawMessage
-		}
-		if err := json.Unmarshal(a.body, &list); err != nil {
-			return err
-		}
-		if got := len(list.Repositories) + len(list.Tags) + len(list.Manifests); got != entries && a.header.Get("Link") == "" {
-			return fmt.Errorf("%s: got %d entries, want %d", at, got, entries)
-		}
-		return nil
-	}
-}
-
-// referrer makes an artifact whose subject is img.
-func referrer(img image, n int) image {
-	config := img.parts[0]
-	r := image{parts: img.parts[:1]}
-	r.manifest, _ = json.Marshal(map[string]any{
-		"schemaVersion": 2, "mediaType": manifestType, "artifactType": "application/vnd.example.bench",
-		"config":      descriptor{"application/vnd.oci.image.config.v1+json", config.digest, len(config.data)},
-		"layers":      []descriptor{},
-		"subject":     descriptor{manifestType, img.digest, len(img.manifest)},
-		"annotations": map[string]string{"n": fmt.Sprint(n)},
-	})
-	r.digest = digestOf(r.manifest)
-	return r
 }

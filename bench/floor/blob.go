@@ -160,7 +160,7 @@ func (s *Server) finish(w http.ResponseWriter, u *upload, name, id, digest strin
 		err = s.syncDir()
 	}
 	if err == nil {
-		err = s.journal.add("blob " + name + " " + digest)
+		err = s.journal.add("blob " + name + " " + digest + " " + strconv.FormatInt(u.size, 10))
 	}
 	if err != nil {
 		fail(w, err)

@@ -2,8 +2,9 @@
 // can do on Go's net/http: names live in memory, every change is a line in one
 // journal that concurrent requests share a sync of, blobs are files that are
 // hashed while they are written and sent with sendfile. It checks no manifests,
-// knows no users, collects nothing and forgets how to read its journal. It is no
-// product but a mark: what a registry costs beyond it is what it does beyond it.
+// knows no users, logs nothing, collects nothing and reads its journal from the
+// beginning when it starts. It is no product but a mark: what a registry costs
+// beyond it is what it does beyond it.
 package floor
 
 import (
@@ -46,21 +47,24 @@ type manifest struct {
 	tags   []string    // that point to it
 }
 
-// Open returns a server with an empty directory dir.
+// Open returns a server on what it has written into dir.
 func Open(dir string) (*Server, error) {
 	for _, d := range []string{"blobs", "uploads"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			return nil, err
 		}
 	}
-	j, err := openJournal(filepath.Join(dir, "journal"))
-	if err != nil {
+	s := &Server{
+		dir: dir, repos: map[string]*repo{}, blobs: map[string]int64{}, uploads: map[string]*upload{},
+		buffers: sync.Pool{New: func() any { return &[2][]byte{make([]byte, bufferSize), make([]byte, bufferSize)} }},
+	}
+	path := filepath.Join(dir, "journal")
+	if err := s.replay(path); err != nil {
 		return nil, err
 	}
-	return &Server{
-		dir: dir, journal: j, repos: map[string]*repo{}, blobs: map[string]int64{}, uploads: map[string]*upload{},
-		buffers: sync.Pool{New: func() any { return &[2][]byte{make([]byte, bufferSize), make([]byte, bufferSize)} }},
-	}, nil
+	j, err := openJournal(path)
+	s.journal = j
+	return s, err
 }
 
 // ServeHTTP serves the part of the distribution API that is measured.
@@ -93,7 +97,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case "/tags/list":
 			s.tags(w, r, name)
 		case "/referrers/":
-			s.referrers(w, name, rest)
+			s.referrers(w, r, name, rest)
 		}
 		return
 	}

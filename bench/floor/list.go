@@ -64,13 +64,24 @@ func (s *Server) tags(w http.ResponseWriter, r *http.Request, name string) {
 	write(w, r.URL.Path, `{"name":"`+name+`","tags":[`, list, next)
 }
 
-func (s *Server) referrers(w http.ResponseWriter, name, subject string) {
+// referrers are paged by their number, and come whole without n.
+func (s *Server) referrers(w http.ResponseWriter, r *http.Request, name, subject string) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var list []string
 	if repo := s.repos[name]; repo != nil {
 		list = repo.referrers[subject]
 	}
-	w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+	h := w.Header()
+	h.Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+	if r.URL.RawQuery != "" {
+		q := r.URL.Query()
+		from, _ := strconv.Atoi(q.Get("last"))
+		list = list[min(max(0, from), len(list)):]
+		if n, err := strconv.Atoi(q.Get("n")); err == nil && n > 0 && n < len(list) {
+			list = list[:n]
+			h.Set("Link", "<"+r.URL.Path+"?last="+strconv.Itoa(from+n)+"&n="+strconv.Itoa(n)+`>; rel="next"`)
+		}
+	}
 	_, _ = w.Write([]byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[` + strings.Join(list, ",") + `]}`))
 }

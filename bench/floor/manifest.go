@@ -81,13 +81,17 @@ func (s *Server) putManifest(w http.ResponseWriter, r *http.Request, name, ref s
 	same := s.find(name, ref)
 	s.mu.RUnlock()
 	if same == nil || same.digest != digest {
-		if err := s.journal.add("put " + name + " " + ref + " " + mediaType + " " + string(body)); err != nil {
+		if err := s.journal.add("put " + strconv.Itoa(len(body)) + " " + name + " " + ref + " " + mediaType + "\n" + string(body)); err != nil {
 			fail(w, err)
 			return
 		}
-		s.store(name, ref, doc, &manifest{digest: digest, body: body, header: [3][]string{{mediaType}, {digest}, {strconv.Itoa(len(body))}}})
+		s.store(name, ref, doc, newManifest(digest, mediaType, body))
 	}
 	w.WriteHeader(http.StatusCreated)
+}
+
+func newManifest(digest, mediaType string, body []byte) *manifest {
+	return &manifest{digest: digest, body: body, header: [3][]string{{mediaType}, {digest}, {strconv.Itoa(len(body))}}}
 }
 
 func (s *Server) store(name, ref string, doc document, m *manifest) {
@@ -125,6 +129,12 @@ func (s *Server) deleteManifest(w http.ResponseWriter, name, ref string) {
 		fail(w, err)
 		return
 	}
+	s.forget(name, m)
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// forget drops a manifest and its tags.
+func (s *Server) forget(name string, m *manifest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	repo := s.repos[name]
@@ -135,5 +145,4 @@ func (s *Server) deleteManifest(w http.ResponseWriter, name, ref string) {
 			repo.tagNames = slices.Delete(repo.tagNames, at, at+1)
 		}
 	}
-	w.WriteHeader(http.StatusAccepted)
 }

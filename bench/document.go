@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Where the results are kept, and the page that sums them up.
+const (
+	resultsFolder = "bench/results"
+	pageFile      = "docs/performance.md"
+)
+
+// The lines between which the page is generated.
+const (
+	pageBegin = "<!-- results:begin, written by: go run ./bench --document -->\n"
+	pageEnd   = "<!-- results:end -->\n"
+)
+
+// writePage writes the newest complete results of a folder into a page.
+func writePage(folder, path string) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	page, err := pageWith(old, folder)
+	if err != nil || bytes.Equal(page, old) {
+		return err
+	}
+	return os.WriteFile(path, page, 0o644)
+}
+
+// pageWith is a page with the newest complete results of a folder in it.
+func pageWith(old []byte, folder string) ([]byte, error) {
+	name, r, err := newest(folder)
+	if err != nil {
+		return nil, err
+	}
+	before, rest, ok := bytes.Cut(old, []byte(pageBegin))
+	_, after, ok2 := bytes.Cut(rest, []byte(pageEnd))
+	if !ok || !ok2 {
+		return nil, fmt.Errorf("the page lacks the lines between which results are written: %s", pageBegin)
+	}
+	text := "Nothing has been measured yet.\n"
+	if r != nil {
+		text = r.markdown(name)
+	}
+	return bytes.Join([][]byte{before, []byte(pageBegin + "\n" + text + "\n" + pageEnd), after}, nil), nil
+}
+
+// markdown sums up a report.
+func (r *report) markdown(name string) string {
+	var b strings.Builder
+	m := r.Machine
+	fmt.Fprintf(&b, "Measured on %s on %s, %d cores, %.0f GiB, Linux %s, %s: medians of %d rounds ([all of it](../bench/results/%s)).\n\n",
+		m.Time.Format("2006-01-02"), m.CPU, m.Cores, float64(m.Memory)/(1<<30), m.Kernel, m.Go, r.Flags.Rounds, name)
+	for _, p := range r.Programs {
+		fmt.Fprintf(&b, "- %s: %s\n", p.Name, p.Version)
+	}
+	if v, _ := r.value("manifest GET by tag c16", least, cpu); v > 0 {
+		fmt.Fprintf(&b, "\nThe floor takes %s µs of CPU for a manifest here; on the machine that the targets come from it took 13.\n", number(v))
+	}
+	verdicts := r.judge()
+	b.WriteString("\n### Targets\n\nThose in bold are gates: no release goes below them.\n\n")
+	writeVerdicts(&b, verdicts)
+	b.WriteString("\n### Everything\n\n")
+	for _, m := range r.Measured {
+		fmt.Fprintf(&b, "<details><summary>%s</summary>\n\n", m.Workload)
+		markdownTable(&b, r.rows(m))
+		for _, p := range r.Programs {
+			if text := m.Failed[p.Name]; text != "" {
+				fmt.Fprintf(&b, "\n%s failed: %s\n", p.Name, strings.Join(strings.Fields(text), " "))
+			}
+		}
+		b.WriteString("\n</details>\n")
+	}
+	return b.String()
+}
+
+// writeVerdicts writes the table of targets, with the notes that belong to it.
+func writeVerdicts(b *strings.Builder, list []verdict) {
+	rows := [][]string{{"workload", "", "Berth", "against", "", "ratio", "target", ""}}
+	var notes []string
+	for _, v := range list {
+		if v.state == unmeasured {
+			continue
+		}
+		mark := ""
+		if v.note != "" {
+			at := 0
+			for at < len(notes) && notes[at] != v.note {
+				at++
+			}
+			if at == len(notes) {
+				notes = append(notes, v.note)
+			}
+			mark = fmt.Sprintf(" <sup>%d</sup>", at+1)
+		}
+		name := v.workload
+		if v.gate {
+			name = "**" + name + "**"
+		}
+		rows = append(rows, []string{name, string(v.value), v.value.text(v.ours, v.unit), v.against() + mark, v.value.text(v.other, v.unit),
+			ratio(v.ours, v.other), v.target(), string(v.state)})
+	}
+	markdownTable(b, rows)
+	for i, note := range notes {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(b, "<sup>%d</sup> %s%s.  \n", i+1, strings.ToUpper(note[:1]), note[1:])
+	}
+}
+
+func markdownTable(b *strings.Builder, rows [][]string) {
+	for i, row := range rows {
+		fmt.Fprintf(b, "| %s |\n", strings.Join(row, " | "))
+		if i == 0 {
+			b.WriteString(strings.Repeat("|---", len(row)) + "|\n")
+		}
+	}
+}

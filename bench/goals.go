@@ -1,0 +1,160 @@
+package main
+
+import "fmt"
+
+// A metric is what is compared.
+type metric string
+
+const (
+	rate  metric = "rate"
+	cpu   metric = "CPU"
+	p50   metric = "time" // that half of the operations stay below
+	p99   metric = "p99"
+	space metric = "memory"
+)
+
+// of takes a metric of a result.
+func (m metric) of(r result) float64 {
+	switch m {
+	case rate:
+		return r.Rate
+	case cpu:
+		return r.CPU
+	case p50:
+		return r.P50
+	case p99:
+		if r.Samples < enough {
+			return 0
+		}
+		return r.P99
+	}
+	return float64(r.Memory)
+}
+
+// text writes a value of the metric.
+func (m metric) text(v float64, unit string) string {
+	switch m {
+	case rate:
+		return number(v) + " " + unit + "/s"
+	case cpu:
+		return number(v) + " µs"
+	case space:
+		return number(v/(1<<20)) + " MiB"
+	}
+	return number(v) + " ms"
+}
+
+// A goal is a ratio that Berth has to reach.
+type goal struct {
+	workload string
+	value    metric
+	rival    string // to whom
+	of       string // the rival's workload, if it is another
+	atLeast  float64
+	atMost   float64 // one of the two is set
+	gate     bool
+	note     string
+}
+
+const us, least, dist = "berth", "floor", "distribution"
+
+// goals are all targets, those that people quote first. In this table, and
+// nowhere else, stands what is aimed at.
+func goals() []goal {
+	const bcrypt = "distribution runs bcrypt for every request, so this is how slow bcrypt is, not how fast Berth"
+	const copying = "the copy through the loopback is the limit here, for everybody"
+	get, small, mix := "manifest GET by tag c16", "pull of small images c16", "CI-like mix c32"
+	list := []goal{
+		{workload: get, value: cpu, rival: dist, atMost: 0.09, gate: true},
+		{workload: get, value: cpu, rival: least, atMost: 1.3, gate: true},
+		{workload: in(passwords, get), value: rate, rival: dist, atLeast: 1000, gate: true, note: bcrypt},
+		{workload: in(passwords, get), value: rate, rival: least, of: get, atLeast: 0.7, gate: true, note: "the floor knows no users: this is its rate without"},
+		{workload: small, value: rate, rival: dist, atLeast: 25, gate: true, note: "distribution allocates 4 MiB for every blob that it sends, however small"},
+		{workload: small, value: cpu, rival: dist, atMost: 0.03, gate: true},
+		{workload: small, value: rate, rival: least, atLeast: 1, gate: true},
+		{workload: small, value: cpu, rival: least, atMost: 1, gate: true},
+		{workload: "large pull c4", value: cpu, rival: dist, atMost: 0.87, note: copying},
+		{workload: "large pull c4", value: cpu, rival: least, atMost: 1.08, note: copying},
+		{workload: "large push, monolithic c1", value: rate, rival: dist, atLeast: 1.8, gate: true},
+		{workload: "large push, monolithic c1", value: rate, rival: least, atLeast: 0.9, gate: true},
+		{workload: "large push, chunked c1", value: rate, rival: dist, atLeast: 1.5, gate: true},
+		{workload: "large push, chunked c1", value: rate, rival: least, atLeast: 0.9, gate: true},
+		{workload: "push of 10-layer images c8", value: rate, rival: dist, atLeast: 4},
+		{workload: "push of 10-layer images c8", value: rate, rival: least, atLeast: 0.9},
+		{workload: "tags only c1", value: rate, rival: dist, atLeast: 6},
+		{workload: "tags only c1", value: rate, rival: least, atLeast: 0.65},
+		{workload: "tags only c16", value: rate, rival: dist, atLeast: 11},
+		{workload: "tags only c16", value: rate, rival: least, atLeast: 0.48},
+		{workload: "re-push of what exists c8", value: rate, rival: dist, atLeast: 8},
+		{workload: "re-push of what exists c8", value: rate, rival: least, atLeast: 0.8},
+		{workload: "delete of a manifest c1", value: rate, rival: dist, atLeast: 13, gate: true, note: "distribution reads every tag of the repository"},
+		{workload: "delete of a manifest c1", value: rate, rival: least, atLeast: 0.5, gate: true},
+		{workload: "delete of a manifest at tags of 3000", value: rate, rival: dist, atLeast: 75, gate: true, note: "distribution reads every tag of the repository"},
+		{workload: "page of 100 tags of 10000", value: cpu, rival: dist, atMost: 0.01, note: "distribution reads and sorts all tags for every page"},
+		{workload: "page of 100 tags of 10000", value: cpu, rival: least, atMost: 2.2},
+		{workload: "last page of the catalog of 5000", value: cpu, rival: dist, atMost: 0.015, note: "distribution walks the folders from the first for every page"},
+		{workload: "last page of the catalog of 5000", value: cpu, rival: least, atMost: 2},
+		{workload: mix, value: rate, rival: dist, atLeast: 16, gate: true},
+		{workload: mix, value: p99, rival: dist, atMost: 0.07, gate: true},
+		{workload: mix, value: rate, rival: least, atLeast: 0.85, gate: true},
+		{workload: mix, value: p99, rival: least, atMost: 1.25, gate: true},
+		{workload: "start with 5000 repositories", value: p50, rival: dist, atMost: 0.75},
+		{workload: "idle with 5000 repositories", value: space, rival: dist, atMost: 0.6},
+	}
+	return append(append(list, growth()...), further()...)
+}
+
+// growth is that what Berth does costs the same however much it has.
+func growth() []goal {
+	var list []goal
+	for _, n := range []int{10_000, 100_000} {
+		for _, what := range []string{
+			"page of 100 tags", "manifest GET by tag", "a tag that moves", "delete of a manifest at tags", "page of 100 referrers",
+			"first page of the catalog", "last page of the catalog", "manifest GET in repositories",
+		} {
+			list = append(list, goal{workload: fmt.Sprint(what, " of ", n), value: cpu, rival: us, of: what + " of 100", atMost: 1.3})
+		}
+	}
+	return list
+}
+
+// further are targets that fewer people ask for.
+func further() []goal {
+	get := "manifest GET by tag c16"
+	return []goal{
+		{workload: get, value: rate, rival: dist, atLeast: 6.4},
+		{workload: get, value: rate, rival: least, atLeast: 0.75},
+		{workload: "manifest HEAD by tag c16", value: cpu, rival: dist, atMost: 0.08},
+		{workload: "manifest HEAD by tag c16", value: cpu, rival: least, atMost: 1.25},
+		{workload: "manifest GET by tag of 10000", value: p50, rival: dist, atMost: 0.4},
+		{workload: "manifest GET by tag of 10000", value: p50, rival: least, atMost: 1.4},
+		{workload: in(passwords, get), value: rate, rival: us, of: get, atLeast: 0.7},
+		{workload: in(secured, get), value: rate, rival: dist, atLeast: 6},
+		{workload: in(secured, get), value: rate, rival: least, atLeast: 0.75},
+		{workload: "large pull c4", value: space, rival: dist, atMost: 0.3},
+		{workload: "large pull in ranges c4", value: cpu, rival: dist, atMost: 0.83},
+		{workload: in(secured, "large pull c4"), value: cpu, rival: dist, atMost: 0.88, note: "AES is the limit here, for everybody"},
+		{workload: in(secured, "large pull c4"), value: cpu, rival: least, atMost: 1.05, note: "AES is the limit here, for everybody"},
+		{workload: "large push, monolithic c1", value: cpu, rival: dist, atMost: 0.7},
+		{workload: "large push, monolithic c1", value: cpu, rival: least, atMost: 1.08},
+		{workload: "push of 10-layer images c1", value: rate, rival: dist, atLeast: 4},
+		{workload: "push of 10-layer images c1", value: rate, rival: least, atLeast: 0.9},
+		{workload: "re-push of what exists c1", value: rate, rival: dist, atLeast: 5.4},
+		{workload: "re-push of what exists c1", value: rate, rival: least, atLeast: 0.8},
+		{workload: "mount c1", value: rate, rival: dist, atLeast: 4},
+		{workload: "mount c8", value: rate, rival: dist, atLeast: 9},
+		{workload: "mount c8", value: rate, rival: least, atLeast: 0.75},
+		{workload: "delete of a manifest c8", value: rate, rival: dist, atLeast: 25},
+		{workload: "delete of a manifest c8", value: rate, rival: least, atLeast: 0.5},
+		{workload: "all tags of 10000", value: cpu, rival: dist, atMost: 0.022},
+		{workload: "all tags of 10000", value: cpu, rival: least, atMost: 5},
+		{workload: "referrers of 1000", value: cpu, rival: least, atMost: 0.65},
+		{workload: "push of a referrer c1", value: p50, rival: least, atMost: 2},
+		{workload: "CI-like mix c32", value: cpu, rival: dist, atMost: 0.06},
+		{workload: "CI-like mix c32", value: cpu, rival: least, atMost: 1.2},
+		{workload: "CI-like mix with deletes and collections c32", value: rate, rival: dist, atLeast: 16, note: "neither of the others collects garbage while it serves"},
+		{workload: "CI-like mix with deletes and collections c32", value: rate, rival: us, of: "CI-like mix c32", atLeast: 0.85},
+		{workload: "start with 0 repositories", value: p50, rival: dist, atMost: 0.6},
+		{workload: "program", value: space, rival: dist, atMost: 0.4},
+	}
+}
