@@ -161,14 +161,15 @@ func (a *appender) pipe(ctx context.Context, q *ring, r io.Reader) error {
 func (a *appender) drain(ctx context.Context, q *ring) error {
 	for {
 		p, flushed := q.next()
-		if len(p) == 0 {
+		if len(p) > 0 {
+			if err := a.write(ctx, p); err != nil {
+				q.fail()
+				return err
+			}
+			q.done(len(p))
+		} else if !flushed {
 			return nil
 		}
-		if err := a.write(ctx, p); err != nil {
-			q.fail()
-			return err
-		}
-		q.done(len(p))
 		if flushed {
 			_ = a.checkpoint(ctx) // as in run: what is wrong with it will be wrong with the next
 		}

@@ -298,23 +298,29 @@ func TestMaxUpload(t *testing.T) {
 // TestStalledLargeUpload is about a client that has sent a lot and sends no more,
 // and about the one who comes in its place.
 func TestStalledLargeUpload(t *testing.T) {
-	const first = 2<<20 + 777
+	noLeaks(t)
+	for _, first := range []int{2 << 20, 2<<20 + 777} { // in whole parts, and not
+		stall(t, first)
+	}
+}
+
+func stall(t *testing.T, first int) {
+	t.Helper()
 	a, content := repo(t, "a"), randomBytes(large)
 	e := newEnv(t)
 	e.opts.CheckpointEvery = time.Millisecond
 	e.restart()
-	noLeaks(t)
 	u := e.start(a)
 	same := e.resume(a, u)
 	old := newHeldReader(content[:first])
 	ended := make(chan error, 1)
 	go func() { ended <- u.Append(context.WithoutCancel(t.Context()), 0, old) }()
 	<-old.reached
-	for e.resume(a, same).Size() != first { // go test's own time limit ends this
+	for e.resume(a, same).Size() != int64(first) { // go test's own time limit ends this
 		time.Sleep(time.Millisecond)
 	}
 	again := e.resume(a, same)
-	if err := again.Append(t.Context(), first, bytes.NewReader(content[first:])); err != nil {
+	if err := again.Append(t.Context(), int64(first), bytes.NewReader(content[first:])); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; !errors.Is(err, errLost) {

@@ -22,7 +22,8 @@ type ring struct {
 	emptied sync.Cond // there may be something for room
 
 	head, tail int64 // how many bytes were read, and how many of them were processed
-	due        int64 // up to where next does not wait for whole parts
+	asked      bool  // a flush was asked for, and next has not reported it
+	due        int64 // what it is for: everything before
 	ended      bool  // nothing more is read
 	broken     bool  // nothing more is processed
 }
@@ -34,7 +35,7 @@ func newRing(size int) *ring {
 }
 
 // reset makes the ring as new. Nobody may be using it.
-func (r *ring) reset() { r.head, r.tail, r.due, r.ended, r.broken = 0, 0, 0, false, false }
+func (r *ring) reset() { r.head, r.tail, r.asked, r.ended, r.broken = 0, 0, false, false, false }
 
 // fill reads from src until it ends, and returns nil then or when nothing more
 // is processed.
@@ -81,14 +82,13 @@ func (r *ring) add(n int) {
 	}
 }
 
-// flush has next give out, and report, everything that was read by now.
+// flush has next give out everything that was read by now, without waiting for
+// more, and report that.
 func (r *ring) flush() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.due = r.head
-	if r.ready() {
-		r.filled.Signal()
-	}
+	r.asked, r.due = true, r.head
+	r.filled.Signal()
 }
 
 // end says that nothing more is read.
@@ -102,11 +102,12 @@ func (r *ring) end() {
 // ready reports whether next has something to return. The caller holds mu.
 func (r *ring) ready() bool {
 	size := int64(len(r.buf))
-	return r.ended || r.due > r.tail || r.head-r.tail >= min(ringPart, size-r.tail%size)
+	return r.ended || r.asked || r.head-r.tail >= min(ringPart, size-r.tail%size)
 }
 
 // next waits for a part of what was read, and returns it until done is called.
-// flushed says that it completes what a flush was for. An empty part is the end.
+// flushed says that it completes what a flush was for: there may be nothing more
+// to it. An empty part is the end if it is not that.
 func (r *ring) next() (p []byte, flushed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -116,7 +117,9 @@ func (r *ring) next() (p []byte, flushed bool) {
 	size := int64(len(r.buf))
 	at := r.tail % size
 	n := min(r.head-r.tail, size-at, ringPart)
-	return r.buf[at : at+n], r.tail < r.due && r.tail+n >= r.due
+	flushed = r.asked && r.tail+n >= r.due
+	r.asked = r.asked && !flushed
+	return r.buf[at : at+n], flushed
 }
 
 // done says that the n bytes that next returned were processed.

@@ -39,8 +39,8 @@ func TestRing(t *testing.T) {
 				if rnd.IntN(3) == 0 {
 					r.flush()
 				}
-				p, _ := r.next()
-				if len(p) == 0 {
+				p, flushed := r.next()
+				if len(p) == 0 && !flushed {
 					break
 				}
 				if len(p) > ringPart {
@@ -74,7 +74,10 @@ func TestRingFlush(t *testing.T) {
 			r.done(len(p))
 		}
 	}
-	r.flush() // of nothing
+	r.flush() // of nothing more
+	if p, flushed := r.next(); len(p) > 0 || !flushed {
+		t.Errorf("got %d bytes, flushed %v, want nothing, flushed", len(p), flushed)
+	}
 	r.end()
 	if p, flushed := r.next(); len(p) > 0 || flushed {
 		t.Errorf("got %d bytes, flushed %v, want the end", len(p), flushed)
