@@ -134,16 +134,16 @@ func (s *Server) paced(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.running.Add(1)
 		defer s.running.Add(-1)
-		rc := http.NewResponseController(w)
 		hasBody := r.Body != nil && r.Body != http.NoBody
 		switch {
 		case r.ProtoMajor >= 2:
+			rc := http.NewResponseController(w)
 			if hasBody {
 				r = withBody(r, &bodyReader{ReadCloser: r.Body, pace: s.body, guard: &watchdog{bite: rc.SetReadDeadline}})
 			}
 			w = &streamWriter{ResponseWriter: w, guard: &watchdog{bite: rc.SetWriteDeadline}, stall: streamStall * s.write.stall, bufs: s.copies}
 		case hasBody:
-			g := &connGuard{rc: rc}
+			g := &connGuard{rc: http.NewResponseController(w)}
 			g.begin(s.body.stall) // also where the handler never reads
 			r = withBody(r, &bodyReader{ReadCloser: r.Body, pace: s.body, guard: g})
 		default:

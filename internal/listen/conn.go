@@ -31,6 +31,7 @@ type conn struct {
 	release func()
 
 	closing sync.Once
+	place   link // among the idle ones; the limiter's
 	parcel  parcel
 	copies  *copyBuffers
 

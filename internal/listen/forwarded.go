@@ -67,7 +67,7 @@ func (p *Proxies) Peer(r *http.Request) Peer {
 	if r.TLS != nil {
 		peer.Scheme = "https"
 	}
-	if !p.trusts(peer.Addr) && !overSocket(r) {
+	if !p.trusts(peer.Addr) && (peer.Addr.IsValid() || !overSocket(r)) {
 		p.hintAt(peer.Addr, r.Header)
 		return peer
 	}

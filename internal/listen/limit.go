@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"container/list"
 	"errors"
 	"log/slog"
 	"net"
@@ -36,12 +35,51 @@ type limiter struct {
 
 	mu      sync.Mutex
 	waiting int
-	idle    *list.List // of *conn, longest idle first
-	at      map[*conn]*list.Element
+	idle    ring // of the idle ones, longest idle first
+}
+
+// A ring is a list of connections that are linked with each other, so that a
+// request, before which one leaves it and after which one enters it, costs no
+// memory. It is guarded by the limiter's lock.
+type ring struct{ first, last *conn }
+
+// A link is what a connection knows of its place in a ring.
+type link struct {
+	in         bool
+	prev, next *conn
+}
+
+func (r *ring) push(c *conn) {
+	c.place = link{in: true, prev: r.last}
+	if r.last == nil {
+		r.first = c
+	} else {
+		r.last.place.next = c
+	}
+	r.last = c
+}
+
+// remove takes c out, if it is in.
+func (r *ring) remove(c *conn) {
+	at := c.place
+	if !at.in {
+		return
+	}
+	c.place = link{}
+	if at.prev == nil {
+		r.first = at.next
+	} else {
+		at.prev.place.next = at.next
+	}
+	if at.next == nil {
+		r.last = at.prev
+	} else {
+		at.next.place.prev = at.prev
+	}
 }
 
 func newLimiter(n int, queue time.Duration) *limiter {
-	return &limiter{places: make(chan struct{}, n), queue: queue, idle: list.New(), at: map[*conn]*list.Element{}}
+	return &limiter{places: make(chan struct{}, n), queue: queue}
 }
 
 // enter takes a place and reports false if there was none for the time of
@@ -76,45 +114,37 @@ func (l *limiter) enter(done <-chan struct{}) bool {
 // client that is the ordinary end of a kept-alive connection.
 func (l *limiter) closeIdle() {
 	l.mu.Lock()
-	first := l.idle.Front()
+	first := l.idle.first
 	if first != nil {
-		l.forget(first.Value.(*conn))
+		l.idle.remove(first)
 	}
 	l.mu.Unlock()
 	if first != nil {
-		_ = first.Value.(*conn).Close() // it is thrown away either way
-	}
-}
-
-// forget takes c out of the idle ones; mu is held.
-func (l *limiter) forget(c *conn) {
-	if e, ok := l.at[c]; ok {
-		l.idle.Remove(e)
-		delete(l.at, c)
+		_ = first.Close() // it is thrown away either way
 	}
 }
 
 // leave gives the place of c back.
 func (l *limiter) leave(c *conn) {
 	l.mu.Lock()
-	l.forget(c)
+	l.idle.remove(c)
 	l.mu.Unlock()
 	<-l.places
 }
 
 // state follows net/http's view of a connection; it is its ConnState hook.
 func (l *limiter) state(nc net.Conn, s http.ConnState) {
-	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		nc = t.NetConn()
-	}
 	c, ok := nc.(*conn)
+	if t, secure := nc.(interface{ NetConn() net.Conn }); !ok && secure {
+		c, ok = t.NetConn().(*conn)
+	}
 	if !ok {
 		return
 	}
 	l.mu.Lock()
-	l.forget(c)
+	l.idle.remove(c)
 	if s == http.StateIdle {
-		l.at[c] = l.idle.PushBack(c)
+		l.idle.push(c)
 	}
 	makeRoom := s == http.StateIdle && l.waiting > 0
 	l.mu.Unlock()
