@@ -9,6 +9,7 @@ import (
 	"berth/internal/distapi"
 	"berth/internal/distapi/route"
 	"berth/internal/meta"
+	"berth/internal/meta/hot"
 	"berth/internal/ops"
 )
 
@@ -35,11 +36,25 @@ func (s *Server) openOps() error {
 		s.openUsageMetrics(),
 		s.metrics.CounterFunc("berth_database_commits_total", "Transactions of the database.", func() float64 { return float64(s.meta.Stats().Commits) }),
 		s.metrics.CounterFunc("berth_database_mutations_total", "Changes that those transactions held.", func() float64 { return float64(s.meta.Stats().Mutations) }),
+		s.openMemoryMetrics(),
 		s.openLoginMetrics(),
 		s.openScrubMetrics(),
 		s.metrics.AddOldNames(oldHandlers()),
 		s.openEventMetrics(),
 		s.openRetention(),
+	)
+}
+
+// openMemoryMetrics adds what there is to know about records in memory.
+func (s *Server) openMemoryMetrics() error {
+	of := func(pick func(hot.Stats) int64) func() float64 {
+		return func() float64 { return float64(pick(s.meta.Hot())) }
+	}
+	return errors.Join(
+		s.metrics.CounterFunc("berth_cache_hits_total", "Questions that were answered from memory.", of(func(h hot.Stats) int64 { return h.Hits })),
+		s.metrics.CounterFunc("berth_cache_misses_total", "Questions for which the database was asked.", of(func(h hot.Stats) int64 { return h.Misses })),
+		s.metrics.CounterFunc("berth_cache_evictions_total", "Records that made room for others.", of(func(h hot.Stats) int64 { return h.Evictions })),
+		s.metrics.GaugeFunc("berth_cache_bytes", "Memory that is in use for records; cache.memory bounds it.", of(func(h hot.Stats) int64 { return h.Bytes })),
 	)
 }
 

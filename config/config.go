@@ -28,6 +28,7 @@ type Config struct {
 	Access []Rule `yaml:"access"`
 
 	Database      Database      `yaml:"database"`
+	Cache         Cache         `yaml:"cache"`
 	HTTP          HTTP          `yaml:"http"`
 	Auth          Auth          `yaml:"auth"`
 	Manifests     Manifests     `yaml:"manifests"`
@@ -79,6 +80,15 @@ type Snapshots struct {
 
 	// Keep is how many snapshots are kept; older ones are removed.
 	Keep int `yaml:"keep"`
+}
+
+// Cache is what is kept in memory of what is in the database, to answer at once.
+// It is never older than the database.
+type Cache struct {
+	// Memory bounds it. What nobody has asked for of late goes first. Manifests,
+	// tags and memberships of blobs take some 350 bytes each, a manifest its own
+	// size besides. 0 keeps nothing.
+	Memory Size `yaml:"memory"`
 }
 
 // Manifests is what is accepted as a manifest.
@@ -185,6 +195,7 @@ func Default() Config {
 	return Config{
 		Data:     "./berth-data",
 		Database: Database{Snapshots: Snapshots{Every: time.Hour, Keep: 3}},
+		Cache:    Cache{Memory: 32 * MiB},
 		HTTP: HTTP{
 			Locations: LocationsRelative, HTTP2: true, ShutdownGrace: 30 * time.Second,
 			TLS: TLS{Minimum: TLS12, ClientAuth: ClientAuthNone, ACME: ACME{Directory: LetsEncrypt, Listen: ":80"}},

@@ -129,11 +129,16 @@ func (k *checker) auth(a Auth) {
 const (
 	leastManifest = 64 * KiB
 	mostManifest  = 64 * MiB
+	leastCache    = MiB
+	mostCache     = 64 * GiB
 )
 
 func (k *checker) limits(c Config) {
 	if m := c.Manifests.MaxSize; m < leastManifest || m > mostManifest {
 		k.add("manifests.max_size", "%s is out of bounds: write a size from %s to %s", m, leastManifest, mostManifest)
+	}
+	if m := c.Cache.Memory; m != 0 && (m < leastCache || m > mostCache) {
+		k.add("cache.memory", "%s is out of bounds: write 0 for none, or a size from %s to %s", m, leastCache, mostCache)
 	}
 	if c.Uploads.MaxSize < 0 {
 		k.add("uploads.max_size", "is negative: write 0 for no limit, or a size such as 20GiB")

@@ -44,6 +44,8 @@ func TestValidate(t *testing.T) {
 		{"a realm that escapes its quotes", func(c *Config) { c.Auth.Realm = `a\` }, "auth.realm: holds a quotation mark or a backslash"},
 		{"small manifests", func(c *Config) { c.Manifests.MaxSize = 1 }, "manifests.max_size: 1 is out of bounds: write a size from 64KiB to 64MiB"},
 		{"large manifests", func(c *Config) { c.Manifests.MaxSize = GiB }, "manifests.max_size: 1GiB is out of bounds"},
+		{"a small cache", func(c *Config) { c.Cache.Memory = 4 * KiB }, "cache.memory: 4KiB is out of bounds: write 0 for none, or a size from 1MiB to 64GiB"},
+		{"a negative cache", func(c *Config) { c.Cache.Memory = -1 }, "cache.memory: -1 is out of bounds"},
 		{"missing", func(c *Config) { c.Manifests.Missing = "" }, `manifests.missing: "" is none of its values: write accept or refuse`},
 		{"uploads that expire at once", func(c *Config) { c.Uploads.Expire = time.Second }, "uploads.expire: 1s is out of bounds"},
 		{"negative uploads", func(c *Config) { c.Uploads.MaxSize = -1 }, "uploads.max_size: is negative"},

@@ -117,7 +117,7 @@ func newBench(t testing.TB, mode string) *bench {
 // newCoreBench returns a bench of the real thing, but for the disk under it.
 func newCoreBench(t testing.TB, mode string) *bench {
 	t.Helper()
-	db, err := sqlmeta.Open(t.Context(), sqlmeta.Options{Path: filepath.Join(t.TempDir(), "db"), Grace: time.Hour})
+	db, err := sqlmeta.Open(t.Context(), sqlmeta.Options{Path: filepath.Join(t.TempDir(), "db"), Grace: time.Hour, Memory: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func newEnv(t *testing.T) *env {
 // open opens the database.
 func (e *env) open(o sqlmeta.Options) {
 	e.t.Helper()
-	o.Path = filepath.Join(e.dir, "berth.db")
+	o.Path, o.Memory = filepath.Join(e.dir, "berth.db"), 1<<20
 	var err error
 	if e.db, err = sqlmeta.Open(e.t.Context(), o); err != nil {
 		e.t.Fatal(err)

@@ -47,6 +47,7 @@ func newEnv(t *testing.T) *env {
 	var err error
 	e.db, err = sqlmeta.Open(t.Context(), sqlmeta.Options{
 		Path: filepath.Join(t.TempDir(), "berth.db"), Grace: grace, Delay: delay, Running: func() time.Duration { return e.running },
+		Memory: 1 << 20, Doubt: func(err error) { t.Error(err) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -320,7 +320,8 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
-// sql changes the database file behind the registry's back.
+// sql changes the database file behind the registry's back, and begins anew: of
+// what is in memory it does not know.
 func (e *env) sql(text string, args ...any) {
 	e.t.Helper()
 	path := url.URL{Scheme: "file", Path: e.path, RawQuery: "_pragma=busy_timeout(10000)"}
@@ -336,6 +337,7 @@ func (e *env) sql(text string, args ...any) {
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		e.t.Fatalf("%s: %d rows, error %v", text, n, err)
 	}
+	e.restart()
 }
 
 // TestDamagedManifest holds that a manifest is only served as it was pushed, and

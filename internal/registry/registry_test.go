@@ -46,7 +46,8 @@ func (e *env) restart() {
 			e.t.Fatal(err)
 		}
 	}
-	db, err := sqlmeta.Open(e.t.Context(), sqlmeta.Options{Path: e.path, Grace: e.opts.Grace, Trash: e.trash})
+	db, err := sqlmeta.Open(e.t.Context(), sqlmeta.Options{Path: e.path, Grace: e.opts.Grace, Trash: e.trash,
+		Memory: 1 << 20, Doubt: func(err error) { e.t.Error(err) }})
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -211,13 +211,17 @@ func TestTouch(t *testing.T) {
 	touched := 0
 	fail := errors.New("no touch")
 	var answer error
-	e.opts.Records = &spy{Records: e.db, touch: func() error { touched++; return answer }}
-	e.core = registry.New(e.opts)
+	watch := func() {
+		e.opts.Records = &spy{Records: e.db, touch: func() error { touched++; return answer }}
+		e.core = registry.New(e.opts)
+	}
+	watch()
 	e.wantBlob(a, d, content)
 	if touched != 0 {
 		t.Errorf("touched %d times, want not at all: its grace has just begun", touched)
 	}
 	e.sql(`UPDATE repo_blobs SET touched = touched - ?`, int64(e.opts.Grace/2)+1)
+	watch()
 	answer = fail
 	if _, err := e.core.Blob(t.Context(), a, d); !errors.Is(err, fail) || touched != 1 {
 		t.Errorf("got %v after %d touches, want %v after 1", err, touched, fail)

@@ -36,7 +36,7 @@ func newEnv(t testing.TB, rules ...rule) *env {
 	e := &env{TB: t, time: now(), docs: map[oci.Digest]doc{}}
 	var err error
 	e.db, err = sqlmeta.Open(t.Context(), sqlmeta.Options{
-		Path: filepath.Join(t.TempDir(), "berth.db"), Grace: grace, Trash: 7 * day,
+		Path: filepath.Join(t.TempDir(), "berth.db"), Grace: grace, Trash: 7 * day, Memory: 1 << 20, Doubt: func(err error) { t.Error(err) },
 		Now: func() time.Time { return e.time }, Running: func() time.Duration { return e.running },
 		Immutable: func(_ oci.Repo, tag oci.Tag) bool { return slices.Contains(e.fixed, tag.String()) },
 	})

@@ -50,7 +50,8 @@ func newCrowd(t *testing.T) *crowd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := sqlmeta.Open(t.Context(), sqlmeta.Options{Path: filepath.Join(dir, "berth.db"), Memory: 1 << 20, Trash: 50 * time.Millisecond})
+	db, err := sqlmeta.Open(t.Context(), sqlmeta.Options{Path: filepath.Join(dir, "berth.db"), Trash: 50 * time.Millisecond,
+		Memory: 1 << 20, Doubt: func(err error) { t.Error(err) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -135,7 +135,8 @@ func (w *world) begin() {
 	}
 	var err error
 	w.db, err = sqlmeta.Open(w.t.Context(), sqlmeta.Options{
-		Path: w.dbPath(), Memory: pick(w, []int64{0, 1 << 20, 1 << 20}), Grace: w.grace, Delay: delay, Trash: w.keep, Immutable: w.immutable,
+		Path: w.dbPath(), Grace: w.grace, Delay: delay, Trash: w.keep, Immutable: w.immutable,
+		Memory: pick(w, []int64{0, 1 << 20, 1 << 20}), Doubt: func(err error) { w.t.Error(err) },
 		Running: func() time.Duration { return w.running }, Now: func() time.Time { return w.wall.Add(w.running) },
 	})
 	if err != nil {

@@ -1,7 +1,5 @@
 package hot
 
-import "slices"
-
 // Begin drops the values of keys, which are about to be changed, and sees to it
 // that none of them is put before End. It must not be called again before that.
 func (c *Cache) Begin(keys []Key) {
@@ -29,6 +27,25 @@ func (c *Cache) BeginAll() {
 		c.remove(c.clock[len(c.clock)-1])
 	}
 	c.mu.Unlock()
+	c.epoch.Add(1)
+}
+
+// Forget drops everything, and what is being read. It may be called at any time:
+// for who finds that the records are not what they were, without a change.
+func (c *Cache) Forget() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.clock) > 0 {
+		c.remove(c.clock[len(c.clock)-1])
+	}
+	now := c.moment.Load() + 1
+	if c.floor != changing {
+		c.floor = now
+	}
+	c.moment.Store(now)
 	c.epoch.Add(1)
 }
 
@@ -61,8 +78,8 @@ func (c *Cache) drop(k Key) {
 	if e := c.shard(c.hash(k)).entries[k]; e != nil {
 		c.remove(e)
 	}
-	for len(c.pages[k]) > 0 {
-		c.remove(c.pages[k][0])
+	for all := c.pages[k]; len(all) > 0; all = c.pages[k] {
+		c.remove(all[len(all)-1])
 	}
 }
 
@@ -81,13 +98,15 @@ func (c *Cache) remove(e *entry) {
 	if e.key.Page == "" {
 		return
 	}
-	all := c.pages[e.key.whole()]
-	i := slices.Index(all, e)
-	if all = slices.Delete(all, i, i+1); len(all) == 0 {
-		delete(c.pages, e.key.whole())
-		return
+	k := e.key.whole()
+	all := c.pages[k]
+	last = len(all) - 1
+	all[e.page] = all[last]
+	all[e.page].page = e.page
+	all[last] = nil
+	if c.pages[k] = all[:last]; last == 0 {
+		delete(c.pages, k)
 	}
-	c.pages[e.key.whole()] = all
 }
 
 // makeRoom removes what nobody has used since the hand has passed it, until there
@@ -106,7 +125,7 @@ func (c *Cache) makeRoom(size int64) {
 	}
 }
 
-// Stats are what a Cache has done and has. Hits are answers that were whole.
+// Stats are what a Cache has done and has.
 type Stats struct {
 	Hits, Misses, Evictions int64
 	Entries                 int

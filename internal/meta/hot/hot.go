@@ -77,6 +77,7 @@ type entry struct {
 	value any
 	size  int64       // bytes, all included
 	place int         // in Cache.clock
+	page  int         // place in Cache.pages[key.whole()], if it has a page
 	used  atomic.Bool // since the hand has passed it
 }
 
@@ -103,7 +104,7 @@ func (c *counter) sum() (n int64) {
 }
 
 // A Cache keeps values. Obtain one from New. A nil Cache keeps nothing. All
-// methods but Begin and End may be called concurrently.
+// methods but Begin, BeginAll and End may be called concurrently.
 type Cache struct {
 	limit  int64
 	seed   maphash.Seed
@@ -188,12 +189,15 @@ func (v View) Get(k Key) any {
 // What was got is as of before a change, or as of after it. A change drops what
 // it makes wrong before it counts up, and is made after that.
 func (v View) Whole() bool {
-	if v.c == nil || v.c.epoch.Load() != v.epoch {
+	if !v.Still() {
 		return false
 	}
 	v.c.hits.add()
 	return true
 }
+
+// Still is Whole without counting.
+func (v View) Still() bool { return v.c != nil && v.c.epoch.Load() == v.epoch }
 
 // A Moment is when the records are about to be read.
 type Moment uint64
@@ -228,7 +232,9 @@ func (c *Cache) Put(m Moment, k Key, value any, size int64) {
 	c.clock = append(c.clock, e)
 	c.bytes += size
 	if k.Page != "" {
-		c.pages[k.whole()] = append(c.pages[k.whole()], e)
+		all := c.pages[k.whole()]
+		e.page = len(all)
+		c.pages[k.whole()] = append(all, e)
 	}
 	s := c.shard(h)
 	s.mu.Lock()

@@ -69,6 +69,7 @@ func (db *DB) AuditManifests(ctx context.Context, after int64, limit int) ([]met
 	var list []meta.AuditManifest
 	err := db.reader.each(ctx, sqlAuditManifest+`WHERE m.id > $1 ORDER BY m.id LIMIT $2`, args{after, limit}, func(scan func(...any) error) error {
 		m, err := scanAuditManifest(scan)
+		db.suspect(m)
 		list = append(list, m)
 		return err
 	})
@@ -107,6 +108,7 @@ func (db *DB) FindAuditManifest(ctx context.Context, id int64) (meta.AuditManife
 func (db *DB) auditManifest(ctx context.Context, id int64) (m meta.AuditManifest, err error) {
 	err = db.reader.get(ctx, sqlAuditManifest+`WHERE m.id = $1`, args{id},
 		&m.ID, &m.Repo.ID, &m.Repo.Name, &m.Digest, &m.MediaType, &m.Size, &m.Subject, &m.Body)
+	db.suspect(m)
 	return m, err
 }
 
@@ -175,6 +177,7 @@ func (db *DB) CheckPages(ctx context.Context) error {
 
 // Contradictions implements meta.Contradictions.
 func (db *DB) Contradictions(ctx context.Context, found func(meta.Contradiction) error) error {
+	db.hot.Forget() // what is found is then what clients find, too, and pushing heals it
 	return db.patiently(ctx, func(q querier) error {
 		for _, f := range faults() {
 			err := q.each(ctx, f.text, nil, func(scan func(...any) error) error {

@@ -7,7 +7,6 @@ import (
 	"berth/internal/blob"
 	"berth/internal/event"
 	"berth/internal/meta"
-	"berth/internal/meta/hot"
 	"berth/internal/oci"
 )
 
@@ -31,43 +30,7 @@ func (t *tx) ensureRepo(ctx context.Context, repo oci.Repo) (int64, error) {
 	return id, err
 }
 
-// FindBlob implements meta.Blobs.
-func (db *DB) FindBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.Blob, error) {
-	if b, ok := db.hotBlob(repo, d); ok {
-		return b, nil
-	}
-	moment := db.hot.Moment()
-	b := meta.Blob{Digest: d}
-	var m hotMember
-	var id int64
-	err := db.reader.get(ctx, `SELECT r.id, b.key, b.size, b.damaged, m.touched, m.candidate
-		FROM repos r JOIN repo_blobs m ON m.repo_id = r.id JOIN blobs b ON b.digest = m.digest
-		WHERE r.name = $1 AND m.digest = $2`,
-		args{repo.String(), d.String()}, &id, &b.Key, &b.Size, &b.Damaged, &m.touched, &m.candidate)
-	if err != nil {
-		return meta.Blob{}, notFound(err, "blob "+d.String(), repo)
-	}
-	db.keepRepo(moment, repo, id)
-	db.keepMember(moment, id, d, m)
-	db.keepContent(moment, b)
-	return db.withGrace(b, m), nil
-}
-
 const sqlContent = `SELECT key, size, damaged FROM blobs WHERE digest = $1`
-
-// FindContent implements meta.Blobs.
-func (db *DB) FindContent(ctx context.Context, d oci.Digest) (meta.Blob, error) {
-	v := db.hot.View()
-	if b, ok := v.Get(hot.Key{Kind: hotContents, Name: d.String()}).(*meta.Blob); ok && v.Whole() {
-		return *b, nil
-	}
-	moment := db.hot.Moment()
-	b, err := content(ctx, db.reader, d, sqlContent)
-	if err == nil {
-		db.keepContent(moment, b)
-	}
-	return b, err
-}
 
 func (t *tx) content(ctx context.Context, d oci.Digest) (meta.Blob, error) {
 	return content(ctx, t, d, sqlContent+t.s.dialect.share)

@@ -48,6 +48,10 @@ type Options struct {
 	// take. Zero: none.
 	Memory int64
 
+	// Doubt, if it is set, is told of answers from memory that the database does
+	// not give. It costs what the memory saves: for tests.
+	Doubt func(error)
+
 	Now     func() time.Time     // the wall clock, for the record; nil means time.Now
 	Running func() time.Duration // time that the process has been running, monotonic; nil means the real one
 
@@ -239,6 +243,9 @@ type Stats struct {
 	Synced    int64 // of those, how many waited for the disk
 	Queries   int64 // outside of transactions
 }
+
+// Hot returns what is in memory, and how often that was enough.
+func (db *DB) Hot() hot.Stats { return db.hot.Stats() }
 
 // Stats returns what has been done so far.
 func (db *DB) Stats() Stats {

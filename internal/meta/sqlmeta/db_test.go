@@ -22,7 +22,7 @@ func TestContracts(t *testing.T) {
 	seen := newSpy()
 	metatest.Run(t, func(t *testing.T, e metatest.Env) metatest.DB {
 		return mustOpen(t, Options{
-			Path: filepath.Join(e.Dir, "berth.db"), Memory: 1 << 20, Grace: e.Grace, Delay: e.Delay, Trash: e.Trash, Immutable: e.Immutable, Now: e.Now, Running: e.Running,
+			Path: filepath.Join(e.Dir, "berth.db"), Memory: 1 << 20, Doubt: func(err error) { t.Error(err) }, Grace: e.Grace, Delay: e.Delay, Trash: e.Trash, Immutable: e.Immutable, Now: e.Now, Running: e.Running,
 			wrap: func(c driver.Connector) driver.Connector { return spiedConnector{c, seen} },
 		})
 	})

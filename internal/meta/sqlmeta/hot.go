@@ -2,6 +2,8 @@ package sqlmeta
 
 import (
 	"context"
+	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -60,36 +62,87 @@ func hotNumber(v hot.View, repo oci.Repo) (int64, bool) {
 	return r.id, true
 }
 
-// hotManifestOf returns a manifest if it is in memory.
-func (db *DB) hotManifestOf(repo oci.Repo, ref oci.Ref) (meta.Manifest, bool) {
-	v := db.hot.View()
-	id, ok := hotNumber(v, repo)
+// hotDigest returns what a tag points to.
+func hotDigest(v hot.View, id int64, tag oci.Tag) (oci.Digest, bool) {
+	d, ok := v.Get(hot.Key{Kind: hotTag, Repo: id, Name: tag.String()}).(*oci.Digest)
 	if !ok {
-		return meta.Manifest{}, false
+		return oci.Digest{}, false
 	}
-	d := ref.Digest
-	if !ref.Tag.IsZero() {
-		to, ok := v.Get(hot.Key{Kind: hotTag, Repo: id, Name: ref.Tag.String()}).(*oci.Digest)
-		if !ok {
-			return meta.Manifest{}, false
-		}
-		d = *to
+	return *d, true
+}
+
+// hotManifestOf returns a manifest of a repository, else nil.
+func hotManifestOf(v hot.View, id int64, d oci.Digest) *meta.Manifest {
+	m, _ := v.Get(hot.Key{Kind: hotManifest, Repo: id, Name: d.String()}).(*meta.Manifest)
+	return m
+}
+
+// hotBlob returns the record of a blob, and whether the repository has it.
+func (db *DB) hotBlob(v hot.View, id int64, d oci.Digest) (meta.Blob, bool) {
+	m, ok := v.Get(hot.Key{Kind: hotMembers, Repo: id, Name: d.String()}).(*hotMember)
+	if !ok {
+		return meta.Blob{}, false
 	}
-	m, ok := v.Get(hot.Key{Kind: hotManifest, Repo: id, Name: d.String()}).(*meta.Manifest)
-	if !ok || !v.Whole() {
-		return meta.Manifest{}, false
+	b, ok := v.Get(hot.Key{Kind: hotContents, Name: d.String()}).(*meta.Blob)
+	if !ok {
+		return meta.Blob{}, false
 	}
-	return *m, true
+	return db.withGrace(*b, *m), true
+}
+
+// hotBlobGood reports whether the repository has a blob that is not damaged.
+func hotBlobGood(v hot.View, id int64, d oci.Digest) bool {
+	if v.Get(hot.Key{Kind: hotMembers, Repo: id, Name: d.String()}) == nil {
+		return false
+	}
+	b, ok := v.Get(hot.Key{Kind: hotContents, Name: d.String()}).(*meta.Blob)
+	return ok && !b.Damaged
+}
+
+// withGrace adds what the membership says to a blob's record.
+func (db *DB) withGrace(b meta.Blob, m hotMember) meta.Blob {
+	b.Left = meta.Forever
+	if m.candidate {
+		b.Left = max(0, time.Duration(m.touched-db.clock.ticks())+db.opts.Grace)
+	}
+	return b
 }
 
 // FindManifest implements meta.Manifests.
 func (db *DB) FindManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.Manifest, error) {
-	if m, ok := db.hotManifestOf(repo, ref); ok {
-		return m, nil
+	if m := db.recallManifest(ctx, repo, ref); m != nil {
+		return *m, nil
 	}
 	if db.hotAbsent(repo, ref.Tag) {
 		return meta.Manifest{}, notFound(meta.ErrNotFound, "manifest "+ref.String(), repo)
 	}
+	return db.readManifest(ctx, repo, ref)
+}
+
+// recallManifest returns a manifest if it is in memory, else nil.
+func (db *DB) recallManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) *meta.Manifest {
+	v := db.hot.View()
+	id, ok := hotNumber(v, repo)
+	d := ref.Digest
+	if ok && !ref.Tag.IsZero() {
+		d, ok = hotDigest(v, id, ref.Tag)
+	}
+	if !ok {
+		return nil
+	}
+	m := hotManifestOf(v, id, d)
+	if m == nil || !v.Whole() {
+		return nil
+	}
+	if db.opts.Doubt != nil {
+		has, err := db.readManifest(ctx, repo, ref)
+		db.doubt(v, "manifest "+ref.String()+" of "+repo.String(), *m, has, err)
+	}
+	return m
+}
+
+// readManifest finds a manifest in the database, and keeps it.
+func (db *DB) readManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.Manifest, error) {
 	text := sqlManifestByTag
 	if ref.Tag.IsZero() {
 		text = sqlManifestByDigest
@@ -151,37 +204,81 @@ func (db *DB) keepRepo(moment hot.Moment, repo oci.Repo, id int64) {
 	}
 }
 
-// hotBlob returns a blob of a repository if it is in memory.
-func (db *DB) hotBlob(repo oci.Repo, d oci.Digest) (meta.Blob, bool) {
+// FindBlob implements meta.Blobs.
+func (db *DB) FindBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.Blob, error) {
 	v := db.hot.View()
-	id, ok := hotNumber(v, repo)
-	if !ok {
-		return meta.Blob{}, false
+	if id, ok := hotNumber(v, repo); ok {
+		if b, ok := db.hotBlob(v, id, d); ok && v.Whole() {
+			if db.opts.Doubt != nil {
+				has, err := db.readBlob(ctx, repo, d)
+				if (b.Left - has.Left).Abs() < time.Minute { // it becomes less all the time
+					has.Left = b.Left
+				}
+				db.doubt(v, "blob "+d.String()+" of "+repo.String(), b, has, err)
+			}
+			return b, nil
+		}
 	}
-	return db.hotMemberOf(v, id, d)
+	return db.readBlob(ctx, repo, d)
 }
 
-// hotMemberOf is hotBlob for the repository number id. What it returns is only
-// true if v is whole.
-func (db *DB) hotMemberOf(v hot.View, id int64, d oci.Digest) (meta.Blob, bool) {
-	m, ok := v.Get(hot.Key{Kind: hotMembers, Repo: id, Name: d.String()}).(*hotMember)
-	if !ok {
-		return meta.Blob{}, false
+// readBlob finds a membership in the database, and keeps it.
+func (db *DB) readBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.Blob, error) {
+	moment := db.hot.Moment()
+	b := meta.Blob{Digest: d}
+	var m hotMember
+	var id int64
+	err := db.reader.get(ctx, `SELECT r.id, b.key, b.size, b.damaged, m.touched, m.candidate
+		FROM repos r JOIN repo_blobs m ON m.repo_id = r.id JOIN blobs b ON b.digest = m.digest
+		WHERE r.name = $1 AND m.digest = $2`,
+		args{repo.String(), d.String()}, &id, &b.Key, &b.Size, &b.Damaged, &m.touched, &m.candidate)
+	if err != nil {
+		return meta.Blob{}, notFound(err, "blob "+d.String(), repo)
 	}
-	b, ok := v.Get(hot.Key{Kind: hotContents, Name: d.String()}).(*meta.Blob)
-	if !ok {
-		return meta.Blob{}, false
-	}
-	return db.withGrace(*b, *m), true
+	db.keepRepo(moment, repo, id)
+	db.keepMember(moment, id, d, m)
+	db.keepContent(moment, b)
+	return db.withGrace(b, m), nil
 }
 
-// withGrace adds what the membership says to a blob's record.
-func (db *DB) withGrace(b meta.Blob, m hotMember) meta.Blob {
-	b.Left = meta.Forever
-	if m.candidate {
-		b.Left = max(0, time.Duration(m.touched-db.clock.ticks())+db.opts.Grace)
+// FindContent implements meta.Blobs.
+func (db *DB) FindContent(ctx context.Context, d oci.Digest) (meta.Blob, error) {
+	v := db.hot.View()
+	if b, ok := v.Get(hot.Key{Kind: hotContents, Name: d.String()}).(*meta.Blob); ok && v.Whole() {
+		if db.opts.Doubt != nil {
+			has, err := db.readContent(ctx, d)
+			db.doubt(v, "content "+d.String(), *b, has, err)
+		}
+		return *b, nil
 	}
-	return b
+	return db.readContent(ctx, d)
+}
+
+// readContent finds content in the database, and keeps it.
+func (db *DB) readContent(ctx context.Context, d oci.Digest) (meta.Blob, error) {
+	moment := db.hot.Moment()
+	b, err := content(ctx, db.reader, d, sqlContent)
+	if err == nil {
+		db.keepContent(moment, b)
+	}
+	return b, err
+}
+
+// suspect forgets what is in memory if a manifest there is not as it was just read
+// from the database: its bytes have rotten, and a push has to heal it.
+func (db *DB) suspect(has meta.AuditManifest) {
+	m, ok := db.hot.View().Get(hot.Key{Kind: hotManifest, Repo: has.Repo.ID, Name: has.Digest}).(*meta.Manifest)
+	if ok && (m.MediaType != has.MediaType || string(m.Body) != string(has.Body)) {
+		db.hot.Forget()
+	}
+}
+
+// doubt tells Options.Doubt if an answer from memory, of view v, is not what the
+// database says, has or err.
+func (db *DB) doubt(v hot.View, what string, got, has any, err error) {
+	if v.Still() && (err != nil || !reflect.DeepEqual(got, has)) { // else it may have been changed meanwhile
+		db.opts.Doubt(fmt.Errorf("%s in memory is %+v, and in the database %+v, error %v", what, got, has, err))
+	}
 }
 
 func (db *DB) keepMember(moment hot.Moment, id int64, d oci.Digest, m hotMember) {

@@ -249,8 +249,7 @@ func (w *writer) begin() *tx {
 // changedOutside sees to it that a change that is said to be none does no harm.
 func (w *writer) changedOutside() {
 	if w.changes.any() {
-		w.hot.BeginAll()
-		w.hot.End()
+		w.hot.Forget()
 	}
 }
 

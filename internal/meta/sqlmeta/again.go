@@ -1,0 +1,151 @@
+package sqlmeta
+
+import (
+	"bytes"
+	"context"
+
+	"berth/internal/meta"
+	"berth/internal/meta/hot"
+	"berth/internal/oci"
+)
+
+// putNothing reports whether everything is already as p wants it. Whatever is not
+// quite as it should be is left to the transaction.
+func (db *DB) putNothing(ctx context.Context, p meta.ManifestPut) (meta.ManifestResult, bool, error) {
+	v := db.hot.View()
+	if !hotPut(v, p) || !v.Whole() {
+		res, done, err := db.compare(ctx, p)
+		if err == nil && done && res.Dangling == nil {
+			db.keepPut(ctx, p)
+		}
+		return res, done, err
+	}
+	if db.opts.Doubt != nil {
+		res, done, err := db.compare(ctx, p)
+		db.doubt(v, "that all is as "+p.Digest.String()+" in "+p.Repo.String()+" wants it", true, done && res.Dangling == nil, err)
+	}
+	return meta.ManifestResult{}, true, nil
+}
+
+// hotPut reports whether everything is in memory as p wants it.
+func hotPut(v hot.View, p meta.ManifestPut) bool {
+	id, ok := hotNumber(v, p.Repo)
+	if !ok {
+		return false
+	}
+	m := hotManifestOf(v, id, p.Digest)
+	if m == nil || m.MediaType != p.Manifest.MediaType || !bytes.Equal(m.Body, p.Manifest.Body) {
+		return false
+	}
+	for _, tag := range p.Tags {
+		if d, ok := hotDigest(v, id, tag); !ok || d != p.Digest {
+			return false
+		}
+	}
+	for _, list := range [2][]oci.Descriptor{p.Manifest.Blobs, p.Manifest.Children} {
+		for _, d := range list {
+			if !hotBlobGood(v, id, d.Digest) && hotManifestOf(v, id, d.Digest) == nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// keepPut reads what is not in memory of what hotPut asks for. What cannot be read
+// is not kept.
+func (db *DB) keepPut(ctx context.Context, p meta.ManifestPut) {
+	if db.hot == nil {
+		return
+	}
+	v := db.hot.View()
+	id, _ := hotNumber(v, p.Repo) // of no repository there is anything
+	for _, tag := range p.Tags {
+		if _, has := hotDigest(v, id, tag); !has {
+			_, _ = db.readManifest(ctx, p.Repo, oci.Ref{Tag: tag})
+		}
+	}
+	for _, d := range append(digestsOf(p.Manifest.Children), p.Digest) {
+		if hotManifestOf(v, id, d) == nil {
+			_, _ = db.readManifest(ctx, p.Repo, oci.Ref{Digest: d})
+		}
+	}
+	for _, d := range digestsOf(p.Manifest.Blobs) {
+		if !hotBlobGood(v, id, d) {
+			_, _ = db.readBlob(ctx, p.Repo, d)
+		}
+	}
+}
+
+func digestsOf(list []oci.Descriptor) []oci.Digest {
+	digests := make([]oci.Digest, 0, len(list)+1)
+	for _, d := range list {
+		digests = append(digests, d.Digest)
+	}
+	return digests
+}
+
+// compare is putNothing without the memory. It costs two look-ups and one for each
+// tag, however many parts there are.
+func (db *DB) compare(ctx context.Context, p meta.ManifestPut) (meta.ManifestResult, bool, error) {
+	var res meta.ManifestResult
+	var id int64
+	var mediaType string
+	var body []byte
+	err := db.reader.get(ctx, `SELECT m.id, m.media_type, m.body FROM repos r JOIN manifests m ON m.repo_id = r.id
+		WHERE r.name = $1 AND m.digest = $2 AND m.size = $3`,
+		args{p.Repo.String(), p.Digest.String(), len(p.Manifest.Body)}, &id, &mediaType, &body)
+	if isNotFound(err) || err == nil && (mediaType != p.Manifest.MediaType || !bytes.Equal(body, p.Manifest.Body)) {
+		return res, false, nil
+	}
+	for i := 0; err == nil && i < len(p.Tags); i++ {
+		var at int64
+		err = db.reader.get(ctx, `SELECT t.manifest_id FROM repos r JOIN tags t ON t.repo_id = r.id WHERE r.name = $1 AND t.name = $2`,
+			args{p.Repo.String(), p.Tags[i].String()}, &at)
+		if isNotFound(err) || err == nil && at != id {
+			return res, false, nil
+		}
+	}
+	if err != nil {
+		return res, false, err
+	}
+	absent, err := db.absent(ctx, id)
+	if err != nil {
+		return res, false, err
+	}
+	for _, d := range parts(p.Manifest) {
+		lost, ok := absent[d.Digest.String()]
+		if !ok {
+			continue
+		}
+		if lost || p.Requires(d.Digest) {
+			return meta.ManifestResult{}, false, nil
+		}
+		res.Dangling = append(res.Dangling, d.Digest)
+		delete(absent, d.Digest.String()) // a part may be named twice
+	}
+	return res, true, nil
+}
+
+// absent returns the parts of a stored manifest that its repository does not
+// have, and whether it had them once. What is damaged counts as lost.
+func (db *DB) absent(ctx context.Context, manifest int64) (map[string]bool, error) {
+	var found map[string]bool
+	err := db.reader.each(ctx, `SELECT f.digest, b.damaged IS NOT NULL OR l.digest IS NOT NULL FROM manifest_refs f
+		LEFT JOIN repo_blobs m ON m.repo_id = f.repo_id AND m.digest = f.digest
+		LEFT JOIN blobs b ON b.digest = m.digest
+		LEFT JOIN losses l ON l.repo_id = f.repo_id AND l.digest = f.digest
+		WHERE f.manifest_id = $1 AND (b.damaged IS NULL OR b.damaged = 1)
+		AND NOT EXISTS (SELECT 1 FROM manifests c WHERE c.repo_id = f.repo_id AND c.digest = f.digest)`,
+		args{manifest}, func(scan func(...any) error) error {
+			var digest string
+			var lost bool
+			err := scan(&digest, &lost)
+			if found == nil {
+				found = make(map[string]bool)
+			}
+			found[digest] = lost
+			return err
+		})
+	return found, err
+}
