@@ -129,6 +129,17 @@ type Policy interface {
 	Enters(p Principal) Decision
 }
 
+// A Bounded is a Policy that can say beforehand where to look for what it allows,
+// so that a list of repositories need not go through those of all others.
+type Bounded interface {
+	Policy
+
+	// Within returns what the name of each repository begins with on which p may do
+	// a: in byte order, none the beginning of another. Not all that begin so are
+	// allowed.
+	Within(p Principal, a Action) []string
+}
+
 // A Decision is the answer of a Policy. The zero Decision denies.
 type Decision struct {
 	Verdict Verdict

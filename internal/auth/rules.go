@@ -3,6 +3,7 @@ package auth
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"berth/internal/oci"
 )
@@ -57,7 +58,7 @@ type Rules struct {
 	readOnly bool
 }
 
-var _ Policy = (*Rules)(nil)
+var _ Bounded = (*Rules)(nil)
 
 // A rule is a Rule made ready to be asked.
 type rule struct {
@@ -132,6 +133,32 @@ func (r *Rules) Enters(p Principal) Decision {
 		}
 	}
 	return d
+}
+
+// Within implements Bounded.
+func (r *Rules) Within(p Principal, a Action) []string {
+	list := []string{}
+	for i := range r.rules {
+		one := &r.rules[i]
+		if !one.holdsFor(p) || !one.holdsAt(p.Address) || !one.allows(a) {
+			continue
+		}
+		if len(one.Repos) == 0 {
+			return []string{""}
+		}
+		for _, pattern := range one.Repos {
+			list = append(list, pattern.Prefix())
+		}
+	}
+	slices.Sort(list)
+	n := 0
+	for _, prefix := range list {
+		if n == 0 || !strings.HasPrefix(prefix, list[n-1]) {
+			list[n] = prefix
+			n++
+		}
+	}
+	return list[:n]
 }
 
 // LetsAnonymous reports whether there is anything for those who don't log in.

@@ -260,3 +260,39 @@ func BenchmarkDecide(b *testing.B) {
 		}
 	}
 }
+
+// TestWithin holds that every repository which a rule opens begins with one of
+// the names that a list is limited to, and that nobody's list is longer than need
+// be.
+func TestWithin(t *testing.T) {
+	pattern := func(s string) oci.Pattern {
+		p, err := oci.ParsePattern(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	inside := netip.MustParsePrefix("10.0.0.0/8")
+	policy := NewRules(RuleBook{Groups: map[string][]string{"web": {"carol"}}, Rules: []Rule{
+		{Users: []string{"alice"}, Repos: []oci.Pattern{pattern("team/b*"), pattern("team/**"), pattern("app"), pattern("app/x"), pattern("team/c")}, Allow: []Action{Pull}},
+		{Users: []string{"alice"}, Repos: []oci.Pattern{pattern("other")}, Allow: []Action{Push}},
+		{Groups: []string{"web"}, Repos: []oci.Pattern{pattern("web/*/x")}, Allow: []Action{Pull}},
+		{Users: []string{"carol"}, Repos: []oci.Pattern{pattern("*/public")}, Addresses: []netip.Prefix{inside}, Allow: []Action{Pull}},
+		{Users: []string{"root"}, Allow: []Action{Pull, Push}},
+	}})
+	for _, tt := range []struct {
+		who  Principal
+		want string
+	}{
+		{Principal{Name: "alice"}, `["app" "team/"]`},
+		{Principal{Name: "carol"}, `["web/"]`},
+		{Principal{Name: "carol", Address: netip.MustParseAddr("10.1.2.3")}, `[""]`},
+		{Principal{Name: "root"}, `[""]`},
+		{Principal{Name: "dave"}, `[]`},
+		{Principal{}, `[]`},
+	} {
+		if got := policy.Within(tt.who, Pull); got == nil || fmt.Sprintf("%q", got) != tt.want {
+			t.Errorf("%s: got %q, want %s", tt.who.Name, got, tt.want)
+		}
+	}
+}

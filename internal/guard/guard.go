@@ -47,7 +47,7 @@ func (g *Guard) check(repo oci.Repo, action auth.Action) error {
 // caller, too; nil means all.
 func (g *Guard) and(readable func(oci.Repo) bool) func(oci.Repo) bool {
 	return func(repo oci.Repo) bool {
-		return g.check(repo, auth.Pull) == nil && (readable == nil || readable(repo))
+		return g.policy.Decide(g.who, auth.Access{Repo: repo, Action: auth.Pull}).Allowed() && (readable == nil || readable(repo))
 	}
 }
 
@@ -147,6 +147,9 @@ func (g *Guard) Repos(ctx context.Context, p registry.Page, readable func(oci.Re
 	}
 	lister := *g
 	lister.who = g.who.Lister()
+	if b, ok := g.policy.(auth.Bounded); ok && p.Within == nil {
+		p.Within = b.Within(lister.who, auth.Pull)
+	}
 	return g.svc.Repos(ctx, p, lister.and(readable))
 }
 

@@ -237,3 +237,26 @@ func TestFilters(t *testing.T) {
 		}
 	}
 }
+
+// TestListsWithin holds that the list of repositories is looked for where the
+// policy allows any, whoever asks.
+func TestListsWithin(t *testing.T) {
+	team, err := oci.ParsePattern("team/**")
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := auth.NewRules(auth.RuleBook{Rules: []auth.Rule{{Users: []string{"alice"}, Repos: []oci.Pattern{team}, Allow: []auth.Action{auth.Pull}},
+		{Users: []string{"root"}, Allow: []auth.Action{auth.Pull}}}})
+	var limit auth.Grants
+	limit.Add(auth.Access{Repo: repo(t, "x"), Action: auth.Pull})
+	for _, tt := range []struct {
+		who  auth.Principal
+		want []string
+	}{{auth.Principal{Name: "alice"}, []string{"team/"}}, {auth.Principal{Name: "root"}, []string{""}}, {auth.Principal{Name: "alice", Limit: &limit}, []string{"team/"}}} {
+		svc := &fake{}
+		guard.New(svc, tt.who, policy).Repos(t.Context(), registry.Page{Limit: 3}, nil)
+		if want := []any{registry.Page{Limit: 3, Within: tt.want}}; !reflect.DeepEqual(svc.args, want) {
+			t.Errorf("%s: got %v, want %v", tt.who.Name, svc.args, want)
+		}
+	}
+}

@@ -67,6 +67,12 @@ func (p Pattern) Match(repo Repo) bool {
 	return p.s != "" && repo.s != "" && matchComponents(p.s, repo.s)
 }
 
+// Prefix returns what every name begins with that p stands for.
+func (p Pattern) Prefix() string {
+	prefix, _, _ := strings.Cut(p.s, "*")
+	return prefix
+}
+
 // String returns the pattern as it was written.
 func (p Pattern) String() string { return p.s }
 

@@ -13,27 +13,52 @@ import (
 // Repos implements Lister. It goes on until the page is full, so that a page is
 // only short at the end, however few repositories are readable.
 func (c *Core) Repos(ctx context.Context, p Page, readable func(oci.Repo) bool) (List[oci.Repo], error) {
-	var list List[oci.Repo]
-	for after := p.After; ; {
+	var list []oci.Repo
+	within := p.Within
+	if within == nil {
+		within = []string{""}
+	}
+	within, after := skip(within, p.After)
+	for len(within) > 0 {
 		batch, err := c.Records.Repos(ctx, after, p.Limit+1)
 		if err != nil {
-			return list, err
+			return List[oci.Repo]{}, err
 		}
+		last := ""
 		for _, repo := range batch {
-			if readable != nil && !readable(repo) {
+			last = repo.String()
+			if !strings.HasPrefix(last, within[0]) {
+				if within, after = skip(within, last); len(within) == 0 {
+					break
+				}
+			}
+			if !strings.HasPrefix(last, within[0]) || readable != nil && !readable(repo) {
 				continue
 			}
-			if len(list.Items) == p.Limit {
-				list.Next = list.Items[p.Limit-1].String()
-				return list, nil
+			if list = append(list, repo); len(list) > p.Limit {
+				return cut(list, p.Limit, oci.Repo.String), nil
 			}
-			list.Items = append(list.Items, repo)
 		}
 		if len(batch) <= p.Limit {
-			return list, nil
+			break
 		}
-		after = batch[len(batch)-1].String()
+		after = max(after, last)
 	}
+	return List[oci.Repo]{Items: list}, nil
+}
+
+// skip returns those of within with which names behind after may begin, and
+// behind what the first of these names is.
+func skip(within []string, after string) ([]string, string) {
+	for len(within) > 0 && within[0] < after && !strings.HasPrefix(after, within[0]) {
+		within = within[1:]
+	}
+	if len(within) == 0 || within[0] <= after {
+		return within, after
+	}
+	// What comes just before the first name that begins so: no name has a tilde.
+	prefix := within[0]
+	return within, prefix[:len(prefix)-1] + string(rune(prefix[len(prefix)-1]-1)) + "~"
 }
 
 // Tags implements Lister.

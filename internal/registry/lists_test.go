@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,6 +75,94 @@ func TestRepos(t *testing.T) {
 	list, err := e.core.Repos(t.Context(), registry.Page{After: "r095", Limit: 2}, nil)
 	if err != nil || fmt.Sprint(list.Items) != "[r10 r11]" || list.Next != "" {
 		t.Errorf("behind a name that isn't there: got %v, %v", list, err)
+	}
+}
+
+// looks counts what is asked for of lists of repositories.
+type looks struct {
+	registry.Records
+	calls, repos int
+}
+
+func (l *looks) Repos(ctx context.Context, after string, limit int) ([]oci.Repo, error) {
+	list, err := l.Records.Repos(ctx, after, limit)
+	l.calls++
+	l.repos += len(list)
+	return list, err
+}
+
+func manyNames() (names []string) {
+	for i := range 90 {
+		names = append(names, fmt.Sprintf("many/%02d", i))
+	}
+	return names
+}
+
+// TestReposWithin holds that a list which is limited to some beginnings of names
+// is the same as without.
+func TestReposWithin(t *testing.T) {
+	e := newEnv(t)
+	names := append(manyNames(), "a", "a-b", "a--b", "a.b", "a/b", "a0", "a_b", "aa", "b/a", "b-a", "zz")
+	slices.Sort(names)
+	for _, name := range names {
+		e.put(repo(t, name), e.image(repo(t, name), ""), "x")
+	}
+	for _, within := range [][]string{nil, {}, {""}, {"a"}, {"a/"}, {"a-"}, {"a", "b/", "zz"}, {"a--b", "a/b", "zz"}, {"a0"}, {"A", "aaa", "c", "zzz"}, {"many/8", "zz"}} {
+		inside := func(name string) bool {
+			return within == nil || slices.ContainsFunc(within, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+		}
+		for limit := 1; limit <= len(names)+1; limit += 3 {
+			for _, odd := range []bool{false, true} {
+				readable := func(r oci.Repo) bool { return inside(r.String()) && (!odd || len(r.String())%2 == 1) }
+				var got, want []string
+				for _, name := range names {
+					if readable(repo(t, name)) {
+						want = append(want, name)
+					}
+				}
+				for _, r := range pages(t, limit, func(p registry.Page) (registry.List[oci.Repo], error) {
+					p.Within = within
+					return e.core.Repos(t.Context(), p, readable)
+				}) {
+					got = append(got, r.String())
+				}
+				if !slices.Equal(got, want) {
+					t.Fatalf("within %q in pages of %d: got %v, want %v", within, limit, got, want)
+				}
+			}
+		}
+	}
+}
+
+// TestReposSkips holds that repositories are not even looked at which nobody can
+// mean.
+func TestReposSkips(t *testing.T) {
+	e := newEnv(t)
+	records := &looks{Records: e.core.Records}
+	e.core.Records = records
+	for _, name := range append(manyNames(), "a", "a0", "zz") {
+		e.put(repo(t, name), e.image(repo(t, name), ""), "x")
+	}
+	page := registry.Page{Limit: 3, Within: []string{"a0", "many/89", "zz"}}
+	list, err := e.core.Repos(t.Context(), page, func(r oci.Repo) bool { return !strings.HasPrefix(r.String(), "many/0") })
+	if err != nil || fmt.Sprint(list.Items) != "[a0 many/89 zz]" || records.calls > 4 || records.repos > 16 {
+		t.Errorf("got %v, %v in %d look-ups of %d repositories", list.Items, err, records.calls, records.repos)
+	}
+	for _, after := range []string{"", "A", "many/", "many/89", "zz", "zzz"} {
+		list, err := e.core.Repos(t.Context(), registry.Page{After: after, Limit: 9, Within: []string{"a0", "many/89", "zz"}}, nil)
+		n := 3
+		if after > "a0" {
+			n--
+		}
+		if after >= "many/89" {
+			n--
+		}
+		if after >= "zz" {
+			n--
+		}
+		if err != nil || len(list.Items) != n {
+			t.Errorf("behind %q: got %v, %v, want %d", after, list.Items, err, n)
+		}
 	}
 }
 

@@ -96,6 +96,10 @@ type Page struct {
 	// Bytes bounds referrers together, as they are encoded; a page has one of them
 	// however long it is. 0 means no bound.
 	Bytes int
+
+	// Within, unless it is nil, is what the names of all repositories begin with
+	// that can be readable: in byte order, none the beginning of another.
+	Within []string
 }
 
 // A List is a part of a list. Next is the After of the next part, and empty
