@@ -185,14 +185,34 @@ func (c *Core) findManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (me
 
 // MountBlob implements Pusher.
 func (c *Core) MountBlob(ctx context.Context, m Mount) error {
-	froms := []oci.Repo{m.From}
-	if m.From.IsZero() {
-		holders, err := c.Records.Holders(ctx, m.Digest, maxHolders)
+	if !m.From.IsZero() {
+		return c.mountFrom(ctx, m, m.From)
+	}
+	// Mostly the first will do, of however many.
+	for _, limit := range []int{fewHolders, maxHolders} {
+		holders, err := c.Records.Holders(ctx, m.Digest, limit)
 		if err != nil {
 			return err
 		}
-		froms = holders
+		if err := c.mountFrom(ctx, m, holders...); oci.CodeOf(err) != oci.BlobUnknown {
+			return err
+		}
+		if len(holders) < limit {
+			break
+		}
 	}
+	return blobUnknown(m.Digest)
+}
+
+// How many repositories a mount without "from" looks through: at first, and at
+// most.
+const (
+	fewHolders = 8
+	maxHolders = 1000
+)
+
+// mountFrom mounts from the first of froms that will do.
+func (c *Core) mountFrom(ctx context.Context, m Mount, froms ...oci.Repo) error {
 	for _, from := range froms {
 		if m.Readable != nil && !m.Readable(from) {
 			continue
@@ -210,9 +230,6 @@ func (c *Core) MountBlob(ctx context.Context, m Mount) error {
 	}
 	return blobUnknown(m.Digest)
 }
-
-// maxHolders bounds how many repositories a mount without "from" looks through.
-const maxHolders = 1000
 
 // PutManifest implements Pusher.
 func (c *Core) PutManifest(ctx context.Context, p Put) (PutResult, error) {

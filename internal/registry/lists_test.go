@@ -78,10 +78,41 @@ func TestRepos(t *testing.T) {
 	}
 }
 
-// looks counts what is asked for of lists of repositories.
+// A looks counts what is asked for of lists of repositories.
 type looks struct {
 	registry.Records
 	calls, repos int
+}
+
+func (l *looks) Holders(ctx context.Context, d oci.Digest, limit int) ([]oci.Repo, error) {
+	list, err := l.Records.Holders(ctx, d, limit)
+	l.calls++
+	l.repos += len(list)
+	return list, err
+}
+
+// TestMountFromOneOfMany holds that a mount which names no repository finds the
+// one that the caller may pull from, and reads no more of them than it needs.
+func TestMountFromOneOfMany(t *testing.T) {
+	e := newEnv(t)
+	records := &looks{Records: e.core.Records}
+	e.core.Records = records
+	content := randomBytes(10)
+	for i := range 40 {
+		e.push(repo(t, fmt.Sprintf("r%02d", i)), content)
+	}
+	d := oci.SHA256.FromBytes(content)
+	for i := range 40 {
+		only := fmt.Sprintf("r%02d", i)
+		m := registry.Mount{To: repo(t, "to"+only), Digest: d, Readable: func(r oci.Repo) bool { return r.String() == only }}
+		if err := e.core.MountBlob(t.Context(), m); err != nil {
+			t.Fatalf("only from %s: %v", only, err)
+		}
+	}
+	records.calls, records.repos = 0, 0
+	if err := e.core.MountBlob(t.Context(), registry.Mount{To: repo(t, "x"), Digest: d}); err != nil || records.calls != 1 || records.repos > 10 {
+		t.Errorf("got %v after %d look-ups of %d repositories", err, records.calls, records.repos)
+	}
 }
 
 func (l *looks) Repos(ctx context.Context, after string, limit int) ([]oci.Repo, error) {
