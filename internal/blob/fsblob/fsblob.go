@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path"
 	"strings"
 	"sync"
@@ -259,11 +258,9 @@ func (s *Store) checkSpace() error {
 	return nil
 }
 
-// reader is a blob.Reader over a file. It shows of the file what reading needs
-// and SyscallConn, by which package net finds what it can give to sendfile; it
-// has no WriteTo, which would be asked first and copies less well.
+// reader is a blob.Reader over a file.
 type reader struct {
-	f    *os.File
+	f    source
 	size int64
 }
 
@@ -278,25 +275,25 @@ func (s *Store) Open(ctx context.Context, key blob.Key) (blob.Reader, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	_, f, info, err := s.openFile(key)
+	_, f, stamp, err := s.openFile(key)
 	if err != nil {
 		return nil, err
 	}
-	return &reader{f: f, size: info.Size()}, nil
+	return &reader{f: f, size: stamp.size}, nil
 }
 
 // openFile opens the file of a finished object and returns its name, too.
-func (s *Store) openFile(key blob.Key) (string, *os.File, fs.FileInfo, error) {
+func (s *Store) openFile(key blob.Key) (string, source, stamp, error) {
 	name, err := keyPath(key)
 	if err != nil {
 		if key.Check() == nil {
-			return "", nil, nil, fmt.Errorf("open blob %s: not finished: %w", key, fs.ErrNotExist)
+			err = fmt.Errorf("open blob %s: not finished: %w", key, fs.ErrNotExist)
 		}
-		return "", nil, nil, err
+		return "", nil, stamp{}, err
 	}
-	f, info, err := s.d.open(name, os.O_RDONLY)
+	f, stamp, err := s.d.openSource(name)
 	if err != nil {
-		return "", nil, nil, fmt.Errorf("open blob %s: %w", key, mark(err))
+		err = fmt.Errorf("open blob %s: %w", key, mark(err))
 	}
-	return name, f.File, info, nil
+	return name, f, stamp, err
 }

@@ -86,11 +86,11 @@ func (s *Store) OpenOnce(ctx context.Context, key blob.Key) (blob.Reader, error)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	_, f, info, err := s.openFile(key)
+	_, f, stamp, err := s.openFile(key)
 	if err != nil {
 		return nil, err
 	}
-	return &onceReader{reader: &reader{f: f, size: info.Size()}, f: f}, nil
+	return &onceReader{reader: &reader{f: f, size: stamp.size}, f: f}, nil
 }
 
 // forgetEvery is after how many bytes the system is told to forget them.
@@ -100,7 +100,7 @@ const forgetEvery = 1 << 20
 // only as long as nobody seeks, which then costs memory and nothing else.
 type onceReader struct {
 	*reader
-	f        *os.File
+	f        source
 	at, upTo int64 // read, forgotten
 }
 

@@ -1,14 +1,14 @@
 package fsblob
 
 import (
-	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // forgetPages tells the kernel that n bytes at off are not going to be read
 // again. It is advice: that it fails means nothing.
-func forgetPages(f *os.File, off, n int64) {
+func forgetPages(f syscall.Conn, off, n int64) {
 	if n <= 0 {
 		return
 	}

@@ -2,7 +2,7 @@
 
 package fsblob
 
-import "os"
+import "syscall"
 
 // forgetPages does nothing where the system cannot be told.
-func forgetPages(*os.File, int64, int64) {}
+func forgetPages(syscall.Conn, int64, int64) {}

@@ -26,6 +26,15 @@ func (d *disk) canOpenBeneath() bool {
 // openBeneath is openNoFollow in one system call. Opening without blocking
 // keeps a FIFO from hanging the caller; it means nothing for files.
 func (d *disk) openBeneath(name string, flag int, want fs.FileMode) (*os.File, error) {
+	fd, err := d.openFD(name, flag, want)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// openFD is openBeneath without an *os.File.
+func (d *disk) openFD(name string, flag int, want fs.FileMode) (int, error) {
 	how := unix.OpenHow{Flags: uint64(flag) | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: inside}
 	if want == fs.ModeDir {
 		how.Flags = how.Flags&^unix.O_NONBLOCK | unix.O_DIRECTORY
@@ -33,11 +42,11 @@ func (d *disk) openBeneath(name string, flag int, want fs.FileMode) (*os.File, e
 	fd, err := d.openat2(name, how)
 	switch {
 	case err == nil:
-		return os.NewFile(uintptr(fd), name), nil
+		return fd, nil
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENXIO), errors.Is(err, unix.EXDEV):
-		return nil, errNotThere(name)
+		return -1, errNotThere(name)
 	}
-	return nil, &fs.PathError{Op: "openat2", Path: name, Err: err}
+	return -1, &fs.PathError{Op: "openat2", Path: name, Err: err}
 }
 
 // openat2 opens name as how says. The error is that of the call, as it is.

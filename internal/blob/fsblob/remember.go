@@ -67,17 +67,15 @@ func (m *Remembering) Open(ctx context.Context, key blob.Key) (blob.Reader, erro
 	if r := m.recall(key); r != nil {
 		return r, nil
 	}
-	name, f, info, err := m.openFile(key)
+	name, f, stamp, err := m.openFile(key)
 	if err != nil {
 		return nil, err
 	}
-	r := reader{f: f, size: info.Size()}
-	if r.size <= maxSmall && m.limit > 0 {
-		if stamp, ok := stampOf(info); ok {
-			return &smallReader{reader: r, m: m, key: key, name: name, stamp: stamp}, nil
-		}
+	r := reader{f: f, size: stamp.size}
+	if r.size > maxSmall || m.limit == 0 {
+		return &r, nil
 	}
-	return &r, nil
+	return &smallReader{reader: r, m: m, key: key, name: name, stamp: stamp}, nil
 }
 
 // recall opens key from memory. It returns nil where there is nothing of it, or

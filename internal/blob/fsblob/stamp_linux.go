@@ -19,12 +19,16 @@ type stamp struct {
 }
 
 // stampOf returns the stamp in what an fstat told.
-func stampOf(info fs.FileInfo) (stamp, bool) {
+func stampOf(info fs.FileInfo) stamp {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return stamp{}, false
+		return stamp{size: info.Size()} // which no file has
 	}
-	return stamp{uint64(st.Dev), uint64(st.Ino), st.Size, unix.Timespec(st.Mtim), unix.Timespec(st.Ctim)}, true
+	return stamp{uint64(st.Dev), uint64(st.Ino), st.Size, unix.Timespec(st.Mtim), unix.Timespec(st.Ctim)}
+}
+
+func newStamp(st *unix.Stat_t) stamp {
+	return stamp{uint64(st.Dev), uint64(st.Ino), st.Size, st.Mtim, st.Ctim}
 }
 
 // stamp looks at what name stands for now. It follows links to directories on the
@@ -32,7 +36,7 @@ func stampOf(info fs.FileInfo) (stamp, bool) {
 func (d *disk) stamp(name string) (stamp, error) {
 	var st unix.Stat_t
 	err := d.do("stat", name, func() error { return d.fstatat(name, &st) })
-	return stamp{uint64(st.Dev), uint64(st.Ino), st.Size, st.Mtim, st.Ctim}, err
+	return newStamp(&st), err
 }
 
 func (d *disk) fstatat(name string, st *unix.Stat_t) error {
