@@ -127,11 +127,20 @@ func mustDigest(s string) oci.Digest {
 	return d
 }
 
-// release is what the loss of manifest m does to its parts.
+// release is what the loss of manifest m does to its parts: the grace begins of
+// those that no other manifest of the repository needs.
 func (s state) release(p *pool, m at, now time.Duration) {
+	needed := map[string]bool{}
+	for k := range s.manifests {
+		if k.repo == m.repo && k != m {
+			for _, part := range p.byDigest[mustDigest(k.name)].parts() {
+				needed[part.Digest.String()] = true
+			}
+		}
+	}
 	for _, part := range p.byDigest[mustDigest(m.name)].parts() {
 		key := at{m.repo, part.Digest.String()}
-		if _, ok := s.members[key]; ok {
+		if _, ok := s.members[key]; ok && !needed[key.name] {
 			s.members[key] = member{now, true}
 		}
 	}

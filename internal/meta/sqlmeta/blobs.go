@@ -169,6 +169,10 @@ func (t *tx) unneeded(ctx context.Context, repo int64, d oci.Digest) error {
 	if err != nil {
 		return err
 	}
+	return inUse(holder)
+}
+
+func inUse(holder string) error {
 	h, err := oci.ParseDigest(holder)
 	if err != nil {
 		return err

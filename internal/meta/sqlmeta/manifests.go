@@ -20,13 +20,15 @@ const (
 func (db *DB) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest, by event.Actor) error {
 	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
 		var id, repoID int64
-		err := t.get(ctx, `SELECT m.id, r.id FROM repos r JOIN manifests m ON m.repo_id = r.id WHERE r.name = $1 AND m.digest = $2`,
-			args{repo.String(), d.String()}, &id, &repoID)
+		var holder string
+		err := t.get(ctx, `SELECT m.id, r.id, COALESCE((SELECT h.digest FROM manifest_refs f JOIN manifests h ON h.id = f.manifest_id
+				WHERE f.repo_id = r.id AND f.digest = m.digest LIMIT 1), '')
+			FROM repos r JOIN manifests m ON m.repo_id = r.id WHERE r.name = $1 AND m.digest = $2`, args{repo.String(), d.String()}, &id, &repoID, &holder)
 		if err != nil {
 			return notFound(err, "manifest "+d.String(), repo)
 		}
-		if err := t.unneeded(ctx, repoID, d); err != nil {
-			return err
+		if holder != "" {
+			return inUse(holder)
 		}
 		b := &bin{t: t, repo: repoID, name: repo, kind: meta.TrashManifest, digest: d, reason: meta.ReasonDeleted, by: by}
 		return b.takeManifest(ctx, id, d)
@@ -89,10 +91,13 @@ func (t *tx) release(ctx context.Context, manifest int64) error {
 	return err
 }
 
-// renew begins the grace of a manifest's parts anew.
+// renew begins the grace of a manifest's parts anew, but for those that another
+// one of its repository needs: their grace begins when that one goes.
 func (t *tx) renew(ctx context.Context, manifest int64) error {
 	_, err := t.exec(ctx, `UPDATE repo_blobs SET touched = $2, candidate = 1
-		WHERE (repo_id, digest) IN (SELECT repo_id, digest FROM manifest_refs WHERE manifest_id = $1)`, manifest, t.ticks())
+		WHERE (repo_id, digest) IN (SELECT f.repo_id, f.digest FROM manifest_refs f WHERE f.manifest_id = $1
+			AND NOT EXISTS (SELECT 1 FROM manifest_refs o WHERE o.repo_id = f.repo_id AND o.digest = f.digest AND o.manifest_id <> $1))`,
+		manifest, t.ticks())
 	return err
 }
 

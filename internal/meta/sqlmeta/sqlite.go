@@ -83,9 +83,12 @@ func isCorrupt(err error) bool {
 
 // How much memory a connection may use for pages, in KiB, until Relax. They take
 // what they need, not all of it at once. What is not among them is in the page
-// cache of the system, a microsecond away.
+// cache of the system, a microsecond away. SQLite looks at all pages that the
+// writer has at the end of most transactions (of those that balance a tree); a
+// larger transaction may have more while it lasts, before it writes pages twice.
 const (
-	writerCache = 8 << 10
+	writerCache = 4 << 10
+	writerMost  = 16 << 10
 	readerCache = 1 << 10
 )
 
@@ -102,7 +105,7 @@ func commonPragmas() []string {
 // cuts the log to at most 64 MiB after a burst.
 func writerPragmas(maxPages int) []string {
 	p := append(commonPragmas(), "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
-		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "cache_size(-"+strconv.Itoa(writerCache)+")")
+		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "cache_size(-"+strconv.Itoa(writerCache)+")", "cache_spill(-"+strconv.Itoa(writerMost)+")")
 	if maxPages > 0 {
 		p = append(p, "max_page_count("+strconv.Itoa(maxPages)+")")
 	}

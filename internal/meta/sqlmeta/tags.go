@@ -3,6 +3,7 @@ package sqlmeta
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"berth/internal/event"
 	"berth/internal/meta"
@@ -100,26 +101,28 @@ func (t *tx) removeTag(ctx context.Context, c tagChange, tag oci.Tag) (oci.Diges
 // untag removes the tags that point to manifest d, which has that number, and
 // returns them.
 func (t *tx) untag(ctx context.Context, c tagChange, d oci.Digest, manifest int64) ([]oci.Tag, error) {
-	var names []string
-	err := t.each(ctx, `DELETE FROM tags WHERE manifest_id = $1 RETURNING name`, args{manifest}, func(scan func(...any) error) error {
+	var tags []oci.Tag
+	err := t.each(ctx, `SELECT name FROM tags WHERE manifest_id = $1`, args{manifest}, func(scan func(...any) error) error {
 		var name string
-		err := scan(&name)
-		names = append(names, name)
+		if err := scan(&name); err != nil {
+			return err
+		}
+		tag, err := oci.ParseTag(name)
+		if err == nil {
+			err = t.allow(c, tag, d, oci.Digest{})
+		}
+		tags = append(tags, tag)
 		return err
 	})
-	if err != nil {
+	if err != nil || len(tags) == 0 {
 		return nil, err
 	}
-	slices.Sort(names)
-	tags := make([]oci.Tag, len(names))
-	for i, name := range names {
-		if tags[i], err = oci.ParseTag(name); err != nil {
-			return nil, err
-		}
-		if err := t.allow(c, tags[i], d, oci.Digest{}); err != nil {
-			return nil, err
-		}
-		if err := t.noteTag(ctx, c, tags[i], d, oci.Digest{}); err != nil {
+	if _, err := t.exec(ctx, `DELETE FROM tags WHERE manifest_id = $1`, manifest); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(tags, func(a, b oci.Tag) int { return strings.Compare(a.String(), b.String()) })
+	for _, tag := range tags {
+		if err := t.noteTag(ctx, c, tag, d, oci.Digest{}); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,7 @@ package sqlmeta
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"berth/internal/event"
 	"berth/internal/meta"
@@ -31,10 +32,16 @@ type bin struct {
 
 // change says for the history of tags what is going on.
 func (b *bin) change() tagChange {
-	causes := map[meta.TrashReason]meta.TagCause{
-		meta.ReasonDeleted: meta.ByDelete, meta.ReasonRetention: meta.ByRetention, meta.ReasonUntagged: meta.ByUntagged,
+	c := tagChange{repo: b.repo, in: b.name, by: b.by}
+	switch b.reason {
+	case meta.ReasonDeleted:
+		c.cause = meta.ByDelete
+	case meta.ReasonRetention:
+		c.cause = meta.ByRetention
+	case meta.ReasonUntagged:
+		c.cause = meta.ByUntagged
 	}
-	return tagChange{repo: b.repo, in: b.name, cause: causes[b.reason], by: b.by}
+	return c
 }
 
 // keeps reports whether anything is kept of what is deleted.
@@ -49,14 +56,16 @@ func (b *bin) open(ctx context.Context) error {
 	if !b.keeps() {
 		dropped = 1
 	}
-	return b.t.get(ctx, `INSERT INTO trash (kind, reason, repo, digest, deleted, deleted_us, by_name, by_addr, by_via, dropped)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id`,
-		args{string(b.kind), string(b.reason), b.name.String(), digestText(b.digest), b.t.ticks(), b.t.wall(), b.by.Name, b.by.Addr, b.by.Via, dropped}, &b.entry)
+	id, err := b.t.insert(ctx, `INSERT INTO trash (kind, reason, repo, digest, deleted, deleted_us, by_name, by_addr, by_via, dropped)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		string(b.kind), string(b.reason), b.name.String(), digestText(b.digest), b.t.ticks(), b.t.wall(), b.by.Name, b.by.Addr, b.by.Via, dropped)
+	b.entry = id
+	return err
 }
 
 // hiddenName is the name of the repository that has what an entry holds. No
 // oci.Repo is like it.
-func hiddenName(entry int64) string { return fmt.Sprintf("~%d", entry) }
+func hiddenName(entry int64) string { return "~" + strconv.FormatInt(entry, 10) }
 
 // hide makes the repository that has what the entry holds, if that has not been
 // done.
@@ -67,8 +76,10 @@ func (b *bin) hide(ctx context.Context) error {
 	if err := b.open(ctx); err != nil {
 		return err
 	}
-	return b.t.get(ctx, `INSERT INTO repos (name, listed, created_us, trash, removed) VALUES ($1, 0, $2, $3, 0) RETURNING id`,
-		args{hiddenName(b.entry), b.t.wall(), b.entry}, &b.hidden)
+	id, err := b.t.insert(ctx, `INSERT INTO repos (name, listed, created_us, trash, removed) VALUES ($1, 0, $2, $3, 0)`,
+		hiddenName(b.entry), b.t.wall(), b.entry)
+	b.hidden = id
+	return err
 }
 
 // takeTag notes that a tag went.
@@ -89,9 +100,6 @@ func (b *bin) takeTag(ctx context.Context, tag oci.Tag, d oci.Digest) error {
 func (b *bin) takeManifest(ctx context.Context, id int64, d oci.Digest) error {
 	move := b.t.discard
 	if b.keeps() {
-		if err := b.hide(ctx); err != nil {
-			return err
-		}
 		move = b.moveManifest
 	}
 	tags, err := b.t.dropManifest(ctx, b.change(), id, d, move)
@@ -113,6 +121,9 @@ func (b *bin) takeManifest(ctx context.Context, id int64, d oci.Digest) error {
 // moveManifest gives the manifest to the hidden repository, which becomes a
 // holder of its parts.
 func (b *bin) moveManifest(ctx context.Context, id int64) error {
+	if err := b.hide(ctx); err != nil {
+		return err
+	}
 	_, err := b.t.exec(ctx, `INSERT INTO repo_blobs (repo_id, digest, touched, candidate)
 		SELECT CAST($2 AS BIGINT), m.digest, m.touched, 0 FROM manifest_refs f CROSS JOIN repo_blobs m ON m.repo_id = f.repo_id AND m.digest = f.digest
 		WHERE f.manifest_id = $1 ON CONFLICT (repo_id, digest) DO NOTHING`, id, b.hidden)

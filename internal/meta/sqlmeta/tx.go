@@ -66,6 +66,18 @@ func (t *tx) exec(ctx context.Context, text string, a ...any) (int64, error) {
 	return n, t.meaning(err)
 }
 
+// insert runs an INSERT and returns the number that the row got. (SQLite tells it
+// without being asked, and asking by RETURNING costs as much again.)
+func (t *tx) insert(ctx context.Context, text string, a ...any) (int64, error) {
+	t.watch(text)
+	res, err := t.s.exec(ctx, text, a)
+	if err != nil {
+		return 0, t.meaning(err)
+	}
+	id, err := res.LastInsertId()
+	return id, t.meaning(err)
+}
+
 func (t *tx) meaning(err error) error {
 	switch {
 	case err == nil:
