@@ -54,15 +54,20 @@ func (db *DB) Holders(ctx context.Context, d oci.Digest, limit int) ([]oci.Repo,
 // join makes blob d a member of a repository, begins its grace anew and clears
 // its tombstone.
 func (t *tx) join(ctx context.Context, repo int64, d oci.Digest) error {
-	_, err := t.exec(ctx, `INSERT INTO repo_blobs (repo_id, digest, touched, candidate) VALUES ($1, $2, $3, 1)
-		ON CONFLICT (repo_id, digest) DO UPDATE SET touched = excluded.touched, candidate = 1`, repo, d.String(), t.ticks())
-	if err == nil {
-		err = t.unwritten(ctx, repo, meta.LinkName{Kind: meta.LayerLink, Name: d.String()})
-	}
-	if err != nil {
+	if err := t.enter(ctx, repo, d); err != nil {
 		return err
 	}
 	return t.regain(ctx, repo, d)
+}
+
+// enter is join where there is no tombstone.
+func (t *tx) enter(ctx context.Context, repo int64, d oci.Digest) error {
+	_, err := t.exec(ctx, `INSERT INTO repo_blobs (repo_id, digest, touched, candidate) VALUES ($1, $2, $3, 1)
+		ON CONFLICT (repo_id, digest) DO UPDATE SET touched = excluded.touched, candidate = 1`, repo, d.String(), t.ticks())
+	if err != nil {
+		return err
+	}
+	return t.unwritten(ctx, repo, meta.LinkName{Kind: meta.LayerLink, Name: d.String()})
 }
 
 // regain clears the tombstone of d.
@@ -119,17 +124,25 @@ const sqlMember = `SELECT 1 FROM repo_blobs WHERE repo_id = $1 AND digest = $2`
 // LinkBlob implements meta.Blobs.
 func (db *DB) LinkBlob(ctx context.Context, from, to oci.Repo, d oci.Digest, by event.Actor) error {
 	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
-		var size int64
-		err := t.get(ctx, `SELECT b.size FROM repos r JOIN repo_blobs m ON m.repo_id = r.id JOIN blobs b ON b.digest = m.digest
-			WHERE r.name = $1 AND m.digest = $2 AND b.damaged = 0`+t.s.dialect.share, args{from.String(), d.String()}, &size)
+		var size, repo int64
+		var lost bool
+		err := t.get(ctx, `SELECT b.size, COALESCE((SELECT id FROM repos WHERE name = $3), 0),
+			EXISTS (SELECT 1 FROM repos o JOIN losses l ON l.repo_id = o.id WHERE o.name = $3 AND l.digest = $2)
+			FROM repos r JOIN repo_blobs m ON m.repo_id = r.id JOIN blobs b ON b.digest = m.digest
+			WHERE r.name = $1 AND m.digest = $2 AND b.damaged = 0`+t.s.dialect.share, args{from.String(), d.String(), to.String()}, &size, &repo, &lost)
 		if err != nil {
 			return notFound(err, "blob "+d.String(), from)
 		}
-		repo, err := t.ensureRepo(ctx, to)
-		if err != nil {
-			return err
+		if repo == 0 {
+			repo, err = t.ensureRepo(ctx, to)
 		}
-		if err := t.join(ctx, repo, d); err != nil {
+		if err == nil {
+			err = t.enter(ctx, repo, d)
+		}
+		if err == nil && lost {
+			err = t.regain(ctx, repo, d)
+		}
+		if err != nil {
 			return err
 		}
 		return t.record(ctx, event.Event{Action: event.Mount, Kind: event.Blob, Repo: to, From: from, Digest: d, Size: size, By: by})

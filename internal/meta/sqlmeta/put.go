@@ -38,27 +38,25 @@ func (db *DB) PutManifest(ctx context.Context, p meta.ManifestPut) (meta.Manifes
 func parts(m oci.Manifest) []oci.Descriptor { return slices.Concat(m.Blobs, m.Children) }
 
 func (t *tx) putManifest(ctx context.Context, p meta.ManifestPut) (meta.ManifestResult, error) {
-	repo, err := t.ensureRepo(ctx, p.Repo)
+	at, err := t.place(ctx, p)
 	if err != nil {
 		return meta.ManifestResult{}, err
 	}
-	if err := t.checkTags(ctx, repo, p); err != nil {
+	if err := t.checkTags(ctx, at.repo, p); err != nil {
 		return meta.ManifestResult{}, err
 	}
-	digests, dangling, err := t.checkParts(ctx, repo, p)
+	id, dangling, err := t.putWhole(ctx, at, p)
 	if err != nil {
 		return meta.ManifestResult{}, err
 	}
-	id, err := t.storeManifest(ctx, repo, p, digests)
-	if err == nil {
-		err = t.noteDangling(ctx, repo, id, dangling)
-	}
-	if err != nil {
-		return meta.ManifestResult{}, err
-	}
-	why := tagChange{repo: repo, in: p.Repo, cause: meta.ByPush, by: p.By}
-	for _, tag := range p.Tags {
-		if _, err := t.pointTag(ctx, why, tag, p.Digest, id); err != nil {
+	why := tagChange{repo: at.repo, in: p.Repo, cause: meta.ByPush, by: p.By}
+	for i, tag := range p.Tags {
+		if i == 0 {
+			err = t.moveTag(ctx, why, tag, at.was, p.Digest, id)
+		} else {
+			_, err = t.pointTag(ctx, why, tag, p.Digest, id)
+		}
+		if err != nil {
 			return meta.ManifestResult{}, err
 		}
 	}
@@ -68,6 +66,60 @@ func (t *tx) putManifest(ctx context.Context, p meta.ManifestPut) (meta.Manifest
 		}
 	}
 	return meta.ManifestResult{Dangling: dangling}, nil
+}
+
+// A place is what a repository has where a manifest is to be put.
+type place struct {
+	repo     int64
+	listed   bool       // it is known to have a manifest
+	lost     bool       // it may have a tombstone of this one
+	manifest int64      // the number of this one; 0 if it is not there
+	same     bool       // which is as it is to be
+	was      oci.Digest // what the first tag points to; zero if there is none
+}
+
+// place finds out in one query what nearly every put needs to know.
+func (t *tx) place(ctx context.Context, p meta.ManifestPut) (place, error) {
+	var tag, was string
+	if len(p.Tags) > 0 {
+		tag = p.Tags[0].String()
+	}
+	var at place
+	err := t.get(ctx, `SELECT r.id, r.listed, EXISTS (SELECT 1 FROM losses l WHERE l.repo_id = r.id AND l.digest = $2),
+		COALESCE(m.id, 0), COALESCE(m.media_type = $3 AND m.body = $4, FALSE), COALESCE(t.digest, '')
+		FROM repos r LEFT JOIN manifests m ON m.repo_id = r.id AND m.digest = $2 LEFT JOIN tags t ON t.repo_id = r.id AND t.name = $5
+		WHERE r.name = $1`, args{p.Repo.String(), p.Digest.String(), p.Manifest.MediaType, p.Manifest.Body, tag},
+		&at.repo, &at.listed, &at.lost, &at.manifest, &at.same, &was)
+	if isNotFound(err) {
+		at.repo, err = t.ensureRepo(ctx, p.Repo)
+	}
+	if err == nil && was != "" {
+		at.was, err = oci.ParseDigest(was)
+	}
+	return at, err
+}
+
+// putWhole sees to it that the repository has the manifest and all its parts, and
+// returns its number and the parts that are not there and need not be.
+func (t *tx) putWhole(ctx context.Context, at place, p meta.ManifestPut) (int64, []oci.Digest, error) {
+	if at.same {
+		lacks, err := absent(ctx, t, at.manifest)
+		if err == nil && len(lacks) == 0 && len(p.Tags) == 0 { // else the tags know
+			err = t.pushedAgain(ctx, at.manifest)
+		}
+		if err != nil || len(lacks) == 0 {
+			return at.manifest, nil, err
+		}
+	}
+	digests, dangling, err := t.checkParts(ctx, at.repo, p)
+	if err != nil {
+		return 0, nil, err
+	}
+	id, err := t.storeManifest(ctx, at, p, digests)
+	if err == nil {
+		err = t.noteDangling(ctx, at.repo, id, dangling)
+	}
+	return id, dangling, err
 }
 
 // pushed returns the events of p: one for each tag, or one without a tag.
@@ -183,38 +235,32 @@ func (t *tx) presence(ctx context.Context, repo int64, d oci.Digest) (presence, 
 	return p, err
 }
 
-// storeManifest inserts the manifest and returns its number. One that is there
+// storeManifest stores the manifest and returns its number. One that is there
 // and is not the same, as a damaged one is not, is replaced.
-func (t *tx) storeManifest(ctx context.Context, repo int64, p meta.ManifestPut, digests []oci.Digest) (int64, error) {
-	m := p.Manifest
+func (t *tx) storeManifest(ctx context.Context, at place, p meta.ManifestPut, digests []oci.Digest) (int64, error) {
+	m, id := p.Manifest, at.manifest
 	subject, annotations, err := referrer(m)
 	if err != nil {
 		return 0, err
 	}
-	var id int64
-	row := args{repo, p.Digest.String(), m.MediaType, len(m.Body), subject, m.ArtifactType, t.wall(), p.By.Name, annotations, m.Body}
-	err = t.get(ctx, `INSERT INTO manifests (repo_id, digest, media_type, size, subject, artifact_type, pushed_us, pushed_by, annotations, body)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (repo_id, digest) DO NOTHING RETURNING id`, row, &id)
+	row := args{at.repo, p.Digest.String(), m.MediaType, len(m.Body), subject, m.ArtifactType, t.wall(), p.By.Name, annotations, m.Body}
 	switch {
-	case err == nil:
-		err = t.list(ctx, repo, p.Digest)
-	case isNotFound(err): // nothing was inserted
-		var mediaType string
-		var body []byte
-		err = t.get(ctx, `SELECT id, media_type, body FROM manifests WHERE repo_id = $1 AND digest = $2`, row[:2], &id, &mediaType, &body)
-		if err != nil {
-			return id, err
+	case at.same:
+		if len(p.Tags) == 0 { // else the tags know
+			err = t.pushedAgain(ctx, id)
 		}
-		if mediaType == m.MediaType && bytes.Equal(body, m.Body) {
-			if len(p.Tags) == 0 { // else the tags know
-				err = t.pushedAgain(ctx, id)
-			}
-			return id, err
+		return id, err
+	case id != 0:
+		err = t.replace(ctx, id, row)
+	default:
+		id, err = t.insert(ctx, `INSERT INTO manifests (repo_id, digest, media_type, size, subject, artifact_type, pushed_us, pushed_by, annotations, body)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, row...)
+		if err == nil {
+			err = t.list(ctx, at, p.Digest)
 		}
-		err = t.replace(ctx, repo, id, row)
 	}
 	for i := 0; err == nil && i < len(digests); i++ {
-		_, err = t.exec(ctx, `INSERT INTO manifest_refs (repo_id, digest, manifest_id) VALUES ($1, $2, $3)`, repo, digests[i].String(), id)
+		_, err = t.exec(ctx, `INSERT INTO manifest_refs (repo_id, digest, manifest_id) VALUES ($1, $2, $3)`, at.repo, digests[i].String(), id)
 	}
 	return id, err
 }
@@ -232,18 +278,20 @@ func (t *tx) noteDangling(ctx context.Context, repo, id int64, digests []oci.Dig
 }
 
 // list does what a new manifest means for its repository.
-func (t *tx) list(ctx context.Context, repo int64, d oci.Digest) error {
-	if _, err := t.exec(ctx, `UPDATE repos SET listed = 1 WHERE id = $1 AND listed = 0`, repo); err != nil {
+func (t *tx) list(ctx context.Context, at place, d oci.Digest) error {
+	if !at.listed {
+		if _, err := t.exec(ctx, `UPDATE repos SET listed = 1 WHERE id = $1 AND listed = 0`, at.repo); err != nil {
+			return err
+		}
+	}
+	if err := t.unwritten(ctx, at.repo, meta.LinkName{Kind: meta.RevisionLink, Name: d.String()}); err != nil || !at.lost {
 		return err
 	}
-	if err := t.unwritten(ctx, repo, meta.LinkName{Kind: meta.RevisionLink, Name: d.String()}); err != nil {
-		return err
-	}
-	return t.regain(ctx, repo, d)
+	return t.regain(ctx, at.repo, d)
 }
 
 // replace overwrites manifest id with row, and takes away its references.
-func (t *tx) replace(ctx context.Context, repo, id int64, row args) error {
+func (t *tx) replace(ctx context.Context, id int64, row args) error {
 	if err := t.release(ctx, id); err != nil {
 		return err
 	}

@@ -225,7 +225,7 @@ func (r *restoring) move(ctx context.Context, m hiddenManifest, parts []need) (i
 	case isNotFound(err):
 		r.done.Manifests++
 		if id, err = r.moveOrCopy(ctx, m); err == nil {
-			err = t.list(ctx, r.to, m.digest)
+			err = t.list(ctx, place{repo: r.to, lost: true}, m.digest)
 		}
 		if err == nil {
 			err = r.record(ctx, id, oci.Tag{})

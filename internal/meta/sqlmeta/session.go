@@ -198,6 +198,10 @@ func store(dest any, v driver.Value) (ok bool) {
 	case *int64:
 		*d, ok = v.(int64)
 		return ok
+	case *bool:
+		n, ok := v.(int64)
+		*d = n != 0
+		return ok
 	case *[]byte: // the driver has made it for us
 		if text, is := v.(string); is { // somebody else wrote it
 			*d = []byte(text)
@@ -216,9 +220,6 @@ func store(dest any, v driver.Value) (ok bool) {
 		}
 	case int64:
 		switch {
-		case p.Kind() == reflect.Bool:
-			p.SetBool(v != 0)
-			return true
 		case p.CanInt() && !p.OverflowInt(v):
 			p.SetInt(v)
 			return true

@@ -50,27 +50,35 @@ func (t *tx) allow(c tagChange, tag oci.Tag, from, to oci.Digest) error {
 // it pointed to before. What changes nothing is not noted.
 func (t *tx) pointTag(ctx context.Context, c tagChange, tag oci.Tag, to oci.Digest, manifest int64) (oci.Digest, error) {
 	from, err := t.tag(ctx, c.repo, tag)
-	switch {
-	case isNotFound(err):
-	case err != nil || from == to:
+	if err != nil && !isNotFound(err) {
 		return from, err
-	default:
+	}
+	return from, t.moveTag(ctx, c, tag, from, to, manifest)
+}
+
+// moveTag points a tag to manifest to, which has that number, from what it points
+// to, which is zero if there is no such tag.
+func (t *tx) moveTag(ctx context.Context, c tagChange, tag oci.Tag, from, to oci.Digest, manifest int64) error {
+	if from == to {
+		return nil
+	}
+	if !from.IsZero() {
 		if err := t.allow(c, tag, from, to); err != nil {
-			return from, err
+			return err
 		}
 	}
 	at := c.at
 	if at == 0 {
 		at = t.wall()
 	}
-	_, err = t.exec(ctx, `INSERT INTO tags (repo_id, name, digest, manifest_id, moved_us, moved_by) VALUES ($1, $2, $3, $4, $5, $6)
+	_, err := t.exec(ctx, `INSERT INTO tags (repo_id, name, digest, manifest_id, moved_us, moved_by) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (repo_id, name) DO UPDATE SET digest = excluded.digest, manifest_id = excluded.manifest_id,
 			moved_us = excluded.moved_us, moved_by = excluded.moved_by`,
 		c.repo, tag.String(), to.String(), manifest, at, c.by.Name)
 	if err == nil {
 		err = t.noteTag(ctx, c, tag, from, to)
 	}
-	return from, err
+	return err
 }
 
 // tag returns what a tag points to, else meta.ErrNotFound.

@@ -202,7 +202,12 @@ func (t *tx) takeManifest(ctx context.Context, repo int64, name oci.Repo, m meta
 			digests = append(digests, d.Digest)
 		}
 	}
-	id, err := t.storeManifest(ctx, repo, meta.ManifestPut{Repo: name, Digest: m.Digest, Manifest: m.Manifest}, digests)
+	p := meta.ManifestPut{Repo: name, Digest: m.Digest, Manifest: m.Manifest}
+	at, err := t.place(ctx, p)
+	if err != nil {
+		return err
+	}
+	id, err := t.storeManifest(ctx, at, p, digests)
 	if err != nil {
 		return err
 	}

@@ -61,15 +61,20 @@ func (db *DB) SaveUpload(ctx context.Context, u meta.Upload) error {
 func (db *DB) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob, by event.Actor) (meta.Blob, error) {
 	var has meta.Blob
 	err := db.write(ctx, durable, func(ctx context.Context, t *tx) error {
-		old, err := t.upload(ctx, u)
+		old, err := t.ending(ctx, u, b.Digest)
 		if err != nil {
 			return err
 		}
-		if has, err = t.keepBlob(ctx, b); err != nil {
+		if has, err = t.keepBlob(ctx, b, old.has); err != nil {
 			return err
 		}
-		if err := t.join(ctx, old.repo, b.Digest); err != nil {
+		if err := t.enter(ctx, old.repo, b.Digest); err != nil {
 			return err
+		}
+		if old.lost {
+			if err := t.regain(ctx, old.repo, b.Digest); err != nil {
+				return err
+			}
 		}
 		has.Left = t.grace
 		if b.Key == "" { // the upload's bytes were never finished
@@ -88,15 +93,30 @@ func (db *DB) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob, by e
 	return has, nil
 }
 
-// keepBlob sees to it that there is an undamaged record of b, and returns it.
-// The key that is not needed becomes garbage: b's at once, since nobody has seen
-// it, a damaged one's when its readers have finished.
-func (t *tx) keepBlob(ctx context.Context, b meta.Blob) (meta.Blob, error) {
-	has, err := t.content(ctx, b.Digest)
-	known := !isNotFound(err)
+// An endingUpload is what there is when an upload ends as a blob.
+type endingUpload struct {
+	repo int64
+	key  string
+	has  meta.Blob // the record of the blob; without a key if there is none
+	lost bool      // the repository has a tombstone of it
+}
+
+// ending finds out in one query what the end of an upload needs to know.
+func (t *tx) ending(ctx context.Context, u meta.Upload, d oci.Digest) (endingUpload, error) {
+	o := endingUpload{has: meta.Blob{Digest: d, Left: meta.Forever}}
+	err := t.get(ctx, `SELECT u.repo_id, u.key, EXISTS (SELECT 1 FROM losses l WHERE l.repo_id = u.repo_id AND l.digest = $3),
+		COALESCE(b.key, ''), COALESCE(b.size, 0), COALESCE(b.damaged, 0)
+		FROM uploads u JOIN repos r ON r.id = u.repo_id LEFT JOIN blobs b ON b.digest = $3 WHERE u.id = $1 AND r.name = $2`,
+		args{string(u.ID), u.Repo.String(), d.String()}, &o.repo, &o.key, &o.lost, &o.has.Key, &o.has.Size, &o.has.Damaged)
+	return o, notFound(err, "upload "+string(u.ID), u.Repo)
+}
+
+// keepBlob sees to it that there is an undamaged record of b, and returns it. has
+// is the record that there is. The key that is not needed becomes garbage: b's at
+// once, since nobody has seen it, a damaged one's when its readers have finished.
+func (t *tx) keepBlob(ctx context.Context, b, has meta.Blob) (meta.Blob, error) {
+	known := has.Key != ""
 	switch {
-	case known && err != nil:
-		return meta.Blob{}, err
 	case known && !has.Damaged && has.Size == b.Size: // of another size, the record is wrong
 		if b.Key == "" || b.Key == has.Key {
 			return has, nil
@@ -105,7 +125,7 @@ func (t *tx) keepBlob(ctx context.Context, b meta.Blob) (meta.Blob, error) {
 	case b.Key == "":
 		return meta.Blob{}, fmt.Errorf("blob %s has gone meanwhile: %w", b.Digest, meta.ErrConflict)
 	}
-	_, err = t.exec(ctx, `INSERT INTO blobs (digest, key, size, damaged, created_us) VALUES ($1, $2, $3, 0, $4)
+	_, err := t.exec(ctx, `INSERT INTO blobs (digest, key, size, damaged, created_us) VALUES ($1, $2, $3, 0, $4)
 		ON CONFLICT (digest) DO UPDATE SET key = excluded.key, size = excluded.size, damaged = 0, created_us = excluded.created_us`,
 		b.Digest.String(), string(b.Key), b.Size, t.wall())
 	if err == nil && known && has.Key != b.Key {
