@@ -113,8 +113,8 @@ func ofRecords() []mutation {
 		},
 		{
 			name: "a repository reads its own blobs", file: blobs, pkg: registry, run: "TestMount",
-			old: "		WHERE r.name = $1 AND m.digest = $2`,\n		args{repo.String(), d.String()}, &b.Key,",
-			new: "		WHERE r.name <> $1 || 'x' AND m.digest = $2`,\n		args{repo.String(), d.String()}, &b.Key,",
+			old: "		WHERE r.name = $1 AND m.digest = $2`,\n		args{repo.String(), d.String()}, &id, &b.Key,",
+			new: "		WHERE r.name <> $1 || 'x' AND m.digest = $2`,\n		args{repo.String(), d.String()}, &id, &b.Key,",
 		},
 	}
 }

@@ -109,12 +109,12 @@ func (db *DB) compare(ctx context.Context, p meta.ManifestPut) (meta.ManifestRes
 	if err != nil {
 		return res, false, err
 	}
-	absent, err := db.absent(ctx, id)
+	lacks, err := missing(ctx, db.reader, id)
 	if err != nil {
 		return res, false, err
 	}
 	for _, d := range parts(p.Manifest) {
-		lost, ok := absent[d.Digest.String()]
+		lost, ok := lacks[d.Digest.String()]
 		if !ok {
 			continue
 		}
@@ -122,16 +122,16 @@ func (db *DB) compare(ctx context.Context, p meta.ManifestPut) (meta.ManifestRes
 			return meta.ManifestResult{}, false, nil
 		}
 		res.Dangling = append(res.Dangling, d.Digest)
-		delete(absent, d.Digest.String()) // a part may be named twice
+		delete(lacks, d.Digest.String()) // a part may be named twice
 	}
 	return res, true, nil
 }
 
-// absent returns the parts of a stored manifest that its repository does not
+// missing returns the parts of a stored manifest that its repository does not
 // have, and whether it had them once. What is damaged counts as lost.
-func (db *DB) absent(ctx context.Context, manifest int64) (map[string]bool, error) {
+func missing(ctx context.Context, q querier, manifest int64) (map[string]bool, error) {
 	var found map[string]bool
-	err := db.reader.each(ctx, `SELECT f.digest, b.damaged IS NOT NULL OR l.digest IS NOT NULL FROM manifest_refs f
+	err := q.each(ctx, `SELECT f.digest, b.damaged IS NOT NULL OR l.digest IS NOT NULL FROM manifest_refs f
 		LEFT JOIN repo_blobs m ON m.repo_id = f.repo_id AND m.digest = f.digest
 		LEFT JOIN blobs b ON b.digest = m.digest
 		LEFT JOIN losses l ON l.repo_id = f.repo_id AND l.digest = f.digest

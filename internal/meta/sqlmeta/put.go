@@ -1,7 +1,6 @@
 package sqlmeta
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -103,7 +102,7 @@ func (t *tx) place(ctx context.Context, p meta.ManifestPut) (place, error) {
 // returns its number and the parts that are not there and need not be.
 func (t *tx) putWhole(ctx context.Context, at place, p meta.ManifestPut) (int64, []oci.Digest, error) {
 	if at.same {
-		lacks, err := absent(ctx, t, at.manifest)
+		lacks, err := missing(ctx, t, at.manifest)
 		if err == nil && len(lacks) == 0 && len(p.Tags) == 0 { // else the tags know
 			err = t.pushedAgain(ctx, at.manifest)
 		}

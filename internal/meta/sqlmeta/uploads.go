@@ -8,6 +8,7 @@ import (
 	"berth/internal/blob"
 	"berth/internal/event"
 	"berth/internal/meta"
+	"berth/internal/oci"
 )
 
 // CreateUpload implements meta.Uploads.
