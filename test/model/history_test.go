@@ -42,7 +42,11 @@ func (w *world) setTag() {
 		w.outcome(err, []oci.Code{noPast})
 	case !there:
 		// A manifest that is in the trash comes back with its tag, if it can be whole.
-		w.outcome(err, []oci.Code{success, notFound, missing}, func(s *state) { w.takenOut(s, k, to) })
+		codes := []oci.Code{success, notFound, missing}
+		if was != "" && w.immutable(k.repo, tag) {
+			codes = append(codes, oci.Denied)
+		}
+		w.outcome(err, codes, func(s *state) { w.takenOut(s, k, to) })
 	case was != "" && to != was && w.immutable(k.repo, tag):
 		w.outcome(err, []oci.Code{oci.Denied})
 	default:
