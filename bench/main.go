@@ -59,7 +59,7 @@ type settings struct {
 	rounds              int
 	each                time.Duration
 	long                bool
-	out                 string
+	out, profiles       string
 	document, check     bool
 	list                bool
 }
@@ -82,6 +82,7 @@ func parse() (settings, error) {
 	flag.DurationVar(&s.each, "time", 800*time.Millisecond, "how long one measurement takes; those of the most interest take longer")
 	flag.BoolVar(&s.long, "long", false, "measure stores of 100,000 tags and repositories, too")
 	flag.StringVar(&s.out, "out", "", "write the results into this `folder`, as JSON")
+	flag.StringVar(&s.profiles, "profile", "", "after each workload write what Berth spends its CPU on into this `folder`")
 	flag.BoolVar(&s.check, "check", false, "fail if one of the targets that are gates is missed")
 	flag.BoolVar(&s.document, "document", false, "measure nothing: write the newest results into docs/performance.md")
 	flag.BoolVar(&s.list, "list", false, "measure nothing: name the workloads")
@@ -130,7 +131,7 @@ func (s settings) measure(ctx context.Context, f files, chosen []workload) error
 		return err
 	}
 	r := newReport(list, s)
-	session := session{files: f, list: list, rounds: s.rounds, each: s.each, out: os.Stdout, stock: newStock(), report: r, progress: func() error {
+	session := session{files: f, list: list, rounds: s.rounds, each: s.each, out: os.Stdout, stock: newStock(), report: r, profiles: s.profiles, progress: func() error {
 		if s.out == "" {
 			return nil
 		}

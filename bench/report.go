@@ -121,8 +121,9 @@ func (r *report) find(workload string) *measured {
 	return nil
 }
 
-// medians of the rounds of one contestant, and how far apart its rates lie.
-func medians(rounds []result) (mid result, spread float64) {
+// medians of the rounds of one contestant, and how far apart its rates lie, and
+// its CPU.
+func medians(rounds []result) (mid result, rates, cpus float64) {
 	of := func(value func(result) float64) (float64, float64) {
 		var list []float64
 		for _, r := range rounds {
@@ -130,37 +131,37 @@ func medians(rounds []result) (mid result, spread float64) {
 		}
 		return median(list)
 	}
-	mid.Rate, spread = of(func(r result) float64 { return r.Rate })
-	mid.CPU, _ = of(func(r result) float64 { return r.CPU })
+	mid.Rate, rates = of(func(r result) float64 { return r.Rate })
+	mid.CPU, cpus = of(func(r result) float64 { return r.CPU })
 	mid.P50, _ = of(func(r result) float64 { return r.P50 })
 	mid.P99, _ = of(func(r result) float64 { return r.P99 })
 	samples, _ := of(func(r result) float64 { return float64(r.Samples) })
 	memory, _ := of(func(r result) float64 { return float64(r.Memory) })
 	mid.Samples, mid.Memory = int(samples), int64(memory)
-	return mid, spread
+	return mid, rates, cpus
 }
 
 // rows of the table of one workload, the first of which has the names of the
 // columns. The ratios are those of the first contestant to each of the others.
 func (r *report) rows(m measured) [][]string {
 	first := r.Programs[0].Name
-	rows := [][]string{{"", m.Unit + "/s", "±", "CPU µs", "p50 ms", "p99 ms", "peak MiB", first + ": rate", "CPU"}}
-	ours, _ := medians(m.Rounds[first])
+	rows := [][]string{{"", m.Unit + "/s", "±", "CPU µs", "±", "p50 ms", "p99 ms", "peak MiB", first + ": rate", "CPU"}}
+	ours, _, _ := medians(m.Rounds[first])
 	for _, p := range r.Programs {
 		if m.Failed[p.Name] != "" {
-			rows = append(rows, []string{p.Name, "failed", "", "", "", "", "", "", ""})
+			rows = append(rows, []string{p.Name, "failed", "", "", "", "", "", "", "", ""})
 		}
 		rounds := m.Rounds[p.Name]
 		if len(rounds) == 0 {
 			continue
 		}
-		mid, spread := medians(rounds)
+		mid, rates, cpus := medians(rounds)
 		p99 := "" // there is none of few
 		if mid.Samples >= enough {
 			p99 = number(mid.P99)
 		}
 		rows = append(rows, []string{
-			p.Name, number(mid.Rate), fmt.Sprintf("%.0f%%", 100*spread), number(mid.CPU), number(mid.P50), p99, number(float64(mid.Memory) / (1 << 20)),
+			p.Name, number(mid.Rate), percent(rates), number(mid.CPU), percent(cpus), number(mid.P50), p99, number(float64(mid.Memory) / (1 << 20)),
 			ratio(ours.Rate, mid.Rate), ratio(ours.CPU, mid.CPU),
 		})
 	}
@@ -199,6 +200,14 @@ func number(v float64) string {
 		return fmt.Sprintf("%.1f", v)
 	}
 	return fmt.Sprintf("%.2f", v)
+}
+
+// percent is empty where nothing differs, as with a single round.
+func percent(v float64) string {
+	if v == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f%%", 100*v)
 }
 
 func ratio(a, b float64) string {

@@ -17,6 +17,7 @@ type session struct {
 	out      io.Writer
 	stock    *stock
 	report   *report
+	profiles string       // a folder for them; empty is none
 	progress func() error // keeps the report, after each workload
 }
 
@@ -52,6 +53,7 @@ func (r *session) shared(ctx context.Context, list []workload) error {
 		if err != nil {
 			return err
 		}
+		t.profiled = r.profiles != ""
 		targets = append(targets, t)
 	}
 	for _, w := range list {
@@ -112,7 +114,10 @@ func (r *session) compare(ctx context.Context, targets []*target, w workload) {
 	for len(running) > 0 {
 		t := running[0]
 		var err error
-		if w.after != nil && ctx.Err() == nil {
+		if ctx.Err() == nil {
+			err = r.profile(ctx, t, w)
+		}
+		if w.after != nil && err == nil && ctx.Err() == nil {
 			err = withConn(t, func(c *conn) error { return w.after(ctx, t, c) })
 		}
 		drop(t, err)

@@ -3,8 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -78,5 +83,30 @@ func TestSessionEnds(t *testing.T) {
 	}
 	if len(r.find("long").Failed) > 0 {
 		t.Errorf("the end counts as a failure: %v", r.find("long").Failed)
+	}
+}
+
+// TestProfile keeps what the server says it spends its CPU on while it works.
+func TestProfile(t *testing.T) {
+	working := make(chan struct{})
+	tg := served(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/debug/pprof/profile":
+			<-working
+			fmt.Fprint(w, "profile of ", r.URL.RawQuery)
+		}
+	}), plain, newStock())
+	tg.inspected = tg.addr
+	s := session{profiles: t.TempDir(), each: time.Millisecond}
+	var once sync.Once
+	w := workload{name: "a name, c1", clients: 1, most: 10, do: func(*target, *conn, int) error {
+		once.Do(func() { close(working) })
+		return nil
+	}}
+	if err := s.profile(t.Context(), tg, w); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(s.profiles, "a-name-c1.pprof")); string(got) != "profile of seconds=1" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }

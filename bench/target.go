@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -32,6 +31,8 @@ type target struct {
 	process       process      // 0 if it is somewhere else
 	cmd           *exec.Cmd
 	ended         chan error
+	profiled      bool   // it is asked for profiles
+	inspected     string // where it answers that; empty if it does not
 
 	stock *stock
 	seed  uint64 // grows, so that nothing is pushed twice by accident
@@ -90,18 +91,22 @@ func (t *target) launch(ctx context.Context, m mode, path string) error {
 	if t.contestant.command == nil {
 		return nil
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	var err error
+	if t.addr, err = free(); err != nil {
 		return err
 	}
-	t.addr = l.Addr().String()
-	l.Close()
 	if err := t.reach(m); err != nil {
 		return err
 	}
 	cmd, err := t.contestant.command(t.dir, t.addr, m)
 	if err != nil {
 		return err
+	}
+	if t.profiled && t.contestant.name == us {
+		if t.inspected, err = free(); err != nil {
+			return err
+		}
+		cmd.Args = append(cmd.Args, "--metrics", t.inspected)
 	}
 	log, err := os.OpenFile(filepath.Join(t.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {

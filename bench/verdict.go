@@ -53,7 +53,7 @@ func (r *report) value(workload, contestant string, m metric) (v float64, unit s
 	if found == nil || len(found.Rounds[contestant]) == 0 {
 		return 0, ""
 	}
-	mid, _ := medians(found.Rounds[contestant])
+	mid, _, _ := medians(found.Rounds[contestant])
 	return m.of(mid), found.Unit
 }
 
