@@ -20,6 +20,7 @@ type workload struct {
 	long    bool  // only measured when asked for
 	weight  int64 // how many units one call of do is; 0 means one
 	longer  int   // for how many times as long it is measured as others; 0 means one
+	rounds  int   // in which it is measured, at most; 0 means as many as there are
 
 	// lacks are the contestants that have no such thing.
 	lacks []string

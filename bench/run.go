@@ -96,7 +96,11 @@ func (r *session) compare(ctx context.Context, targets []*target, w workload) {
 		}
 		running = append(running, t)
 	}
-	for round := range r.rounds {
+	rounds := r.rounds
+	if w.rounds > 0 {
+		rounds = min(rounds, w.rounds)
+	}
+	for round := range rounds {
 		turn := append([]*target(nil), running...)
 		for i := range turn {
 			t := turn[(i+round)%len(turn)]
