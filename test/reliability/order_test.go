@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -94,19 +95,19 @@ func TestOrder(t *testing.T) {
 }
 
 // withoutEach shows that the check misses every single sync that a request waits
-// for: the test can fail.
+// for: the test can fail. Only that of the database's own folder is nobody's:
+// SQLite makes it once for each connection that opened the log, though the name of
+// the log is durable since there is a database.
 func withoutEach(t *testing.T, s traceStep, w []call) {
 	t.Helper()
-	missed := 0
+	missed, syncs := 0, 0
 	for i, c := range w {
-		if c.sync() && s.check(slices.Delete(slices.Clone(w), i, i+1)) != nil {
-			missed++
+		if !c.sync() || path.Base(c.file()) == "berth" {
+			continue
 		}
-	}
-	syncs := 0
-	for _, c := range w {
-		if c.sync() {
-			syncs++
+		syncs++
+		if s.check(slices.Delete(slices.Clone(w), i, i+1)) != nil {
+			missed++
 		}
 	}
 	if missed == 0 || missed < syncs {
