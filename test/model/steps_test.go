@@ -261,10 +261,18 @@ func (w *world) commit(s *session) {
 		d = pick(w, w.pool.digests)
 	}
 	before, row := w.s.uploads, w.s.uploads[s.id]
-	right := d.Algorithm().FromBytes(s.content[:row.size]) == d
-	w.step("commit %s to %s as %s, which it is: %v", s.id, s.repo, w.pool.name(d), right)
+	var rest []byte // that come with it
+	if w.chance(30) {
+		rest = s.content[row.size:]
+	}
+	right := d.Algorithm().FromBytes(s.content[:row.size+int64(len(rest))]) == d
+	w.step("commit %s with %d more bytes to %s as %s, which it is: %v", s.id, len(rest), s.repo, w.pool.name(d), right)
 	u, err := w.resume(s)
-	if err == nil {
+	switch {
+	case err != nil:
+	case len(rest) > 0 || w.chance(30):
+		err = u.Finish(w.t.Context(), pick(w, []int64{row.size, registry.Anywhere}), bytes.NewReader(rest), d)
+	default:
 		err = u.Commit(w.t.Context(), d)
 	}
 	faulted := w.disturbed(s, err)
@@ -305,7 +313,7 @@ func (w *world) haunt() {
 	switch {
 	case len(w.ghosts) > 0 && w.chance(80):
 		s := pick(w, w.ghosts)
-		op := w.rnd.IntN(3)
+		op := w.rnd.IntN(4)
 		w.step("use what is left of %s in way %d", s.id, op)
 		switch op {
 		case 0:
@@ -314,6 +322,8 @@ func (w *world) haunt() {
 			err = s.stale.Append(w.t.Context(), s.stale.Size(), bytes.NewReader(s.content))
 		case 2:
 			err = s.stale.Commit(w.t.Context(), oci.SHA256.FromBytes(s.content))
+		case 3:
+			err = s.stale.Finish(w.t.Context(), s.stale.Size(), bytes.NewReader(s.content), oci.SHA256.FromBytes(s.content))
 		}
 	case len(w.sessions) > 0:
 		s := pick(w, w.sessions)
@@ -642,9 +652,11 @@ func (w *world) pathOf(key blob.Key) string {
 	return algorithm + "/" + rest[:min(2, len(rest))] + "/" + rest
 }
 
+// damageManifest changes a manifest in the database, behind the registry's back.
+// What is in memory stays what it was, so it is for processes that keep nothing.
 func (w *world) damageManifest() {
 	list := w.sortedManifests()
-	if len(list) == 0 || !w.fragile {
+	if len(list) == 0 || !w.fragile || w.memory > 0 {
 		return
 	}
 	w.damaged = true

@@ -59,8 +59,9 @@ type world struct {
 	quiet     *registry.Core // without faults, and its reads leave no trace
 	collector *gc.Collector
 
-	fragile bool // whether anything is damaged behind the registry's back
-	damaged bool // it was
+	memory  int64 // of the process, for records
+	fragile bool  // whether anything is damaged behind the registry's back
+	damaged bool  // it was
 
 	s        state             // what is recorded
 	broken   map[blob.Key]bool // objects that were damaged behind the registry's back
@@ -128,7 +129,7 @@ func (w *world) dbPath() string { return filepath.Join(w.dir, fmt.Sprintf("db%d"
 func (w *world) begin() {
 	w.t.Helper()
 	w.running, w.ticks = 0, w.saved
-	w.grace = pick(w, []time.Duration{0, time.Hour, time.Hour})
+	w.grace, w.memory = pick(w, []time.Duration{0, time.Hour, time.Hour}), pick(w, []int64{0, 1 << 20, 1 << 20})
 	w.configure()
 	if err := os.MkdirAll(filepath.Dir(w.dbPath()), 0o700); err != nil {
 		w.t.Fatal(err)
@@ -136,7 +137,7 @@ func (w *world) begin() {
 	var err error
 	w.db, err = sqlmeta.Open(w.t.Context(), sqlmeta.Options{
 		Path: w.dbPath(), Grace: w.grace, Delay: delay, Trash: w.keep, Immutable: w.immutable,
-		Memory: pick(w, []int64{0, 1 << 20, 1 << 20}), Doubt: func(err error) { w.t.Error(err) },
+		Memory: w.memory, Doubt: func(err error) { w.t.Error(err) },
 		Running: func() time.Duration { return w.running }, Now: func() time.Time { return w.wall.Add(w.running) },
 	})
 	if err != nil {
