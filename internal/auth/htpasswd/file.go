@@ -8,10 +8,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"log/slog"
 	"net/netip"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +36,7 @@ type Options struct {
 // one line in the log say so.
 type File struct {
 	now     func() time.Time
-	key     [32]byte // of this process; see mac
+	macs    sync.Pool // of *keyed, with the key of this process; see mac
 	current atomic.Pointer[table]
 	source  source
 	memory  memory
@@ -59,7 +61,9 @@ func New(ctx context.Context, o Options) (*File, error) {
 	if f.now == nil {
 		f.now = time.Now
 	}
-	rand.Read(f.key[:]) // never fails
+	key := make([]byte, sha256.Size)
+	rand.Read(key) // never fails
+	f.macs.New = func() any { return &keyed{hash: hmac.New(sha256.New, key)} }
 	f.source = source{path: o.Path, log: o.Log}
 	if f.source.log == nil {
 		f.source.log = slog.New(slog.DiscardHandler)
@@ -170,14 +174,24 @@ func (f *File) lookup(c auth.Credentials) (credentialKey, user) {
 
 // mac authenticates the parts, each with its length, under the key of this process.
 func (f *File) mac(parts ...string) credentialKey {
-	var buf []byte
+	k := f.macs.Get().(*keyed)
+	defer f.macs.Put(k)
 	for _, p := range parts {
-		buf = binary.AppendUvarint(buf, uint64(len(p)))
-		buf = append(buf, p...)
+		k.text = binary.AppendUvarint(k.text, uint64(len(p)))
+		k.text = append(k.text, p...)
 	}
-	h := hmac.New(sha256.New, f.key[:])
-	h.Write(buf)
-	return credentialKey(h.Sum(nil))
+	k.hash.Reset()
+	k.hash.Write(k.text)
+	clear(k.text) // a password was in it
+	k.text = k.text[:0]
+	return credentialKey(k.hash.Sum(k.sum[:0]))
+}
+
+// A keyed is a MAC that is used again and again, and its memory.
+type keyed struct {
+	hash hash.Hash
+	text []byte
+	sum  [sha256.Size]byte
 }
 
 // reload takes over the file if it changed.
