@@ -19,6 +19,7 @@ import (
 	"berth"
 	"berth/bench/floor"
 	"berth/config"
+	"berth/internal/linelog"
 	"berth/internal/listen"
 )
 
@@ -101,7 +102,7 @@ func openBench(tb testing.TB, change func(*config.Config)) (*berth.Server, small
 	if change != nil {
 		change(&cfg)
 	}
-	s, err := berth.Open(tb.Context(), berth.Options{Config: cfg, Logger: slog.New(slog.NewTextHandler(nowhere, nil))})
+	s, err := berth.Open(tb.Context(), berth.Options{Config: cfg, Logger: slog.New(linelog.New(nowhere, linelog.Options{}))})
 	if err != nil {
 		tb.Fatal(err)
 	}

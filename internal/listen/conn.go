@@ -34,6 +34,8 @@ type conn struct {
 	place   link // among the idle ones; the limiter's
 	parcel  parcel
 	copies  *copyBuffers
+	lead    *[]byte // what the next answer leads with, of leads; see setLead
+	leads   *leads
 
 	mu       sync.Mutex
 	explicit time.Time // write deadline set from outside; zero is none

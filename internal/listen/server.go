@@ -88,6 +88,7 @@ type Server struct {
 	body    pace
 	write   pace
 	parcels *sync.Pool // for what is held back
+	leads   *leads
 	copies  *copyBuffers
 	running atomic.Int64
 }
@@ -103,6 +104,7 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 		write: pace{stall: cmp.Or(o.WriteStall, 60*time.Second), rate: cmp.Or(o.WriteRate, 1024)},
 
 		parcels: newParcels(),
+		leads:   newLeads(),
 		copies:  newCopyBuffers(),
 	}
 	var protocols http.Protocols
