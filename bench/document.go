@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -63,7 +64,7 @@ func (r *report) markdown(name string) string {
 		fmt.Fprintf(&b, "\nThe floor takes %s µs of CPU for a manifest here; on the machine that the targets come from it took 13.\n", number(v))
 	}
 	verdicts := r.judge()
-	b.WriteString("\n### Targets\n\nThose in bold are gates: no release goes below them.\n\n")
+	b.WriteString("\n### Targets\n\n")
 	writeVerdicts(&b, verdicts)
 	b.WriteString("\n### Everything\n\n")
 	for _, m := range r.Measured {
@@ -79,38 +80,48 @@ func (r *report) markdown(name string) string {
 	return b.String()
 }
 
+// footnotes are numbered; the same text is the same note.
+type footnotes []string
+
+// mark returns the mark of a note, which is none of an empty one.
+func (f *footnotes) mark(text string) string {
+	if text == "" {
+		return ""
+	}
+	at := slices.Index(*f, text)
+	if at < 0 {
+		at = len(*f)
+		*f = append(*f, text)
+	}
+	return fmt.Sprintf(" <sup>%d</sup>", at+1)
+}
+
 // writeVerdicts writes the table of targets, with the notes that belong to it.
 func writeVerdicts(b *strings.Builder, list []verdict) {
 	rows := [][]string{{"workload", "", "Berth", "against", "", "ratio", "target", ""}}
-	var notes []string
+	var notes footnotes
+	count := make(map[state]int)
 	for _, v := range list {
-		if v.state == unmeasured {
+		if count[v.state]++; v.state == unmeasured {
 			continue
 		}
-		mark := ""
-		if v.note != "" {
-			at := 0
-			for at < len(notes) && notes[at] != v.note {
-				at++
-			}
-			if at == len(notes) {
-				notes = append(notes, v.note)
-			}
-			mark = fmt.Sprintf(" <sup>%d</sup>", at+1)
-		}
-		name := v.workload
+		name, end := v.workload, string(v.state)
 		if v.gate {
 			name = "**" + name + "**"
 		}
-		rows = append(rows, []string{name, string(v.value), v.value.text(v.ours, v.unit), v.against() + mark, v.value.text(v.other, v.unit),
-			ratio(v.ours, v.other), v.target(), string(v.state)})
+		if v.state == missed {
+			end = "**" + end + "**" + notes.mark(v.why)
+		}
+		rows = append(rows, []string{name, string(v.value), v.value.text(v.ours, v.unit), v.against() + notes.mark(v.note), v.value.text(v.other, v.unit),
+			ratio(v.ours, v.other), v.target(), end})
 	}
+	fmt.Fprintf(b, "%d of %d are met. Those whose workload is in bold are gates.\n\n", count[met], count[met]+count[missed])
 	markdownTable(b, rows)
 	for i, note := range notes {
 		if i == 0 {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(b, "<sup>%d</sup> %s%s.  \n", i+1, strings.ToUpper(note[:1]), note[1:])
+		fmt.Fprintf(b, "<sup>%d</sup> %s%s.\\\n", i+1, strings.ToUpper(note[:1]), note[1:])
 	}
 }
 

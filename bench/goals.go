@@ -53,7 +53,8 @@ type goal struct {
 	atLeast  float64
 	atMost   float64 // one of the two is set
 	gate     bool
-	note     string
+	note     string // what the ratio says, if it is not what it seems
+	why      string // it is missed, if it is: what the profile shows, and what would help
 }
 
 const us, least, dist = "berth", "floor", "distribution"

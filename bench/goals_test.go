@@ -164,6 +164,22 @@ func TestPage(t *testing.T) {
 		}
 		r.Machine.Time = r.Machine.Time.Add(time.Hour)
 	}
-	check("2026-01-02T030405Z.json", "| tags only c16 | rate | 110 things/s | distribution | 10.0 things/s | 11 × | ≥ 11 × | met |",
+	check("2026-01-02T030405Z.json", "1 of 1 are met.", "| tags only c16 | rate | 110 things/s | distribution | 10.0 things/s | 11 × | ≥ 11 × | met |",
 		"<details><summary>tags only c16</summary>", "floor failed: i/o timeout")
+}
+
+func TestFootnotes(t *testing.T) {
+	var b strings.Builder
+	writeVerdicts(&b, []verdict{
+		{goal: goal{workload: "a", value: rate, rival: dist, atLeast: 2, note: "first note", why: "not said of what is met"}, ours: 4, other: 1, state: met},
+		{goal: goal{workload: "b", value: rate, rival: dist, atLeast: 2, note: "first note", why: "reason", gate: true}, ours: 1, other: 1, state: missed},
+	})
+	for _, want := range []string{"1 of 2 are met.", "| a |", "| **b** |", "| distribution <sup>1</sup> |", "| **missed** <sup>2</sup> |", "<sup>1</sup> First note.", "<sup>2</sup> Reason."} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not there:\n%s", want, &b)
+		}
+	}
+	if strings.Contains(b.String(), "not said") || strings.Contains(b.String(), "<sup>3") {
+		t.Errorf("too much is said:\n%s", &b)
+	}
 }
