@@ -130,14 +130,22 @@ type Policy interface {
 }
 
 // A Bounded is a Policy that can say beforehand where to look for what it allows,
-// so that a list of repositories need not go through those of all others.
+// so that a list of repositories need not go through those of all others, nor ask
+// about each.
 type Bounded interface {
 	Policy
 
-	// Within returns what the name of each repository begins with on which p may do
-	// a: in byte order, none the beginning of another. Not all that begin so are
-	// allowed.
-	Within(p Principal, a Action) []string
+	// Within returns where the repositories are on which p may do a.
+	Within(p Principal, a Action) Reach
+}
+
+// A Reach says which repositories something may be allowed on.
+type Reach struct {
+	All bool // it is, on every one
+
+	// Prefixes are what the names of the others begin with: in byte order, none the
+	// beginning of another. Not all that begin so are allowed.
+	Prefixes []string
 }
 
 // A Decision is the answer of a Policy. The zero Decision denies.

@@ -136,7 +136,7 @@ func (r *Rules) Enters(p Principal) Decision {
 }
 
 // Within implements Bounded.
-func (r *Rules) Within(p Principal, a Action) []string {
+func (r *Rules) Within(p Principal, a Action) Reach {
 	list := []string{}
 	for i := range r.rules {
 		one := &r.rules[i]
@@ -144,7 +144,7 @@ func (r *Rules) Within(p Principal, a Action) []string {
 			continue
 		}
 		if len(one.Repos) == 0 {
-			return []string{""}
+			return Reach{All: p.Limit == nil && !(r.readOnly && a.Writes()), Prefixes: []string{""}}
 		}
 		for _, pattern := range one.Repos {
 			list = append(list, pattern.Prefix())
@@ -158,7 +158,7 @@ func (r *Rules) Within(p Principal, a Action) []string {
 			n++
 		}
 	}
-	return list[:n]
+	return Reach{Prefixes: list[:n]}
 }
 
 // LetsAnonymous reports whether there is anything for those who don't log in.

@@ -280,6 +280,9 @@ func TestWithin(t *testing.T) {
 		{Users: []string{"carol"}, Repos: []oci.Pattern{pattern("*/public")}, Addresses: []netip.Prefix{inside}, Allow: []Action{Pull}},
 		{Users: []string{"root"}, Allow: []Action{Pull, Push}},
 	}})
+	if root := (Principal{Name: "root"}); policy.Within(root, Delete).All || NewRules(RuleBook{Rules: LoggedIn(), ReadOnly: true}).Within(root, Push).All {
+		t.Error("more is allowed than is")
+	}
 	for _, tt := range []struct {
 		who  Principal
 		want string
@@ -291,8 +294,13 @@ func TestWithin(t *testing.T) {
 		{Principal{Name: "dave"}, `[]`},
 		{Principal{}, `[]`},
 	} {
-		if got := policy.Within(tt.who, Pull); got == nil || fmt.Sprintf("%q", got) != tt.want {
-			t.Errorf("%s: got %q, want %s", tt.who.Name, got, tt.want)
+		got := policy.Within(tt.who, Pull)
+		if got.Prefixes == nil || fmt.Sprintf("%q", got.Prefixes) != tt.want || got.All != (tt.who.Name == "root") {
+			t.Errorf("%s: got %q, all %v, want %s", tt.who.Name, got.Prefixes, got.All, tt.want)
+		}
+		tt.who.Limit = &Grants{}
+		if policy.Within(tt.who, Pull).All {
+			t.Errorf("%s may pull everything with a token that is for nothing", tt.who.Name)
 		}
 	}
 }

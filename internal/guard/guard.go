@@ -148,7 +148,11 @@ func (g *Guard) Repos(ctx context.Context, p registry.Page, readable func(oci.Re
 	lister := *g
 	lister.who = g.who.Lister()
 	if b, ok := g.policy.(auth.Bounded); ok && p.Within == nil {
-		p.Within = b.Within(lister.who, auth.Pull)
+		reach := b.Within(lister.who, auth.Pull)
+		if reach.All {
+			return g.svc.Repos(ctx, p, readable)
+		}
+		p.Within = reach.Prefixes
 	}
 	return g.svc.Repos(ctx, p, lister.and(readable))
 }

@@ -252,11 +252,14 @@ func TestListsWithin(t *testing.T) {
 	for _, tt := range []struct {
 		who  auth.Principal
 		want []string
-	}{{auth.Principal{Name: "alice"}, []string{"team/"}}, {auth.Principal{Name: "root"}, []string{""}}, {auth.Principal{Name: "alice", Limit: &limit}, []string{"team/"}}} {
+	}{{auth.Principal{Name: "alice"}, []string{"team/"}}, {auth.Principal{Name: "root"}, nil}, {auth.Principal{Name: "root", Limit: &limit}, []string{""}}, {auth.Principal{Name: "alice", Limit: &limit}, []string{"team/"}}} {
 		svc := &fake{}
 		guard.New(svc, tt.who, policy).Repos(t.Context(), registry.Page{Limit: 3}, nil)
 		if want := []any{registry.Page{Limit: 3, Within: tt.want}}; !reflect.DeepEqual(svc.args, want) {
 			t.Errorf("%s: got %v, want %v", tt.who.Name, svc.args, want)
+		}
+		if all := svc.readable == nil; all != (tt.want == nil) {
+			t.Errorf("%s may see all: %v", tt.who.Name, all)
 		}
 	}
 }

@@ -13,11 +13,15 @@ import (
 // Repos implements Lister. It goes on until the page is full, so that a page is
 // only short at the end, however few repositories are readable.
 func (c *Core) Repos(ctx context.Context, p Page, readable func(oci.Repo) bool) (List[oci.Repo], error) {
-	var list []oci.Repo
 	within := p.Within
 	if within == nil {
+		if readable == nil {
+			list, err := c.Records.Repos(ctx, p.After, p.Limit+1)
+			return cut(list, p.Limit, oci.Repo.String), err
+		}
 		within = []string{""}
 	}
+	var list []oci.Repo
 	within, after := skip(within, p.After)
 	for len(within) > 0 {
 		batch, err := c.Records.Repos(ctx, after, p.Limit+1)

@@ -364,7 +364,7 @@ func ofGuard() []mutation {
 		},
 		{
 			name: "what is listed may be pulled", file: file, run: "TestFilters",
-			old: "		return g.check(repo, auth.Pull) == nil && (readable == nil || readable(repo))",
+			old: "		return g.policy.Decide(g.who, auth.Access{Repo: repo, Action: auth.Pull}).Allowed() && (readable == nil || readable(repo))",
 			new: "		return readable == nil || readable(repo)",
 		},
 	}
@@ -457,5 +457,11 @@ func ofLists() []mutation {
 	} {
 		list = append(list, mutation{name: "a change drops the kept list of " + what, file: file, run: run, soak: true, old: old, new: "_ = 0"})
 	}
-	return list
+	return append(list, mutation{
+		name: "a token's limit holds for lists, too", file: "internal/auth/rules.go", run: "TestWithin",
+		old: "All: p.Limit == nil && ", new: "All: ",
+	}, mutation{
+		name: "a list goes only through what the rules open", file: "internal/guard/guard.go", run: "TestListsWithin", soak: true,
+		old: "		p.Within = reach.Prefixes\n", new: "",
+	})
 }
