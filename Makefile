@@ -5,7 +5,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
 
 build: ## bin/berth, one static file
-	CGO_ENABLED=0 go build -trimpath -o bin/berth ./cmd/berth
+	CGO_ENABLED=0 go build -trimpath -ldflags -w -o bin/berth ./cmd/berth
 
 run: build ## a registry on port 5000, data in ./berth-data
 	./bin/berth serve

@@ -105,6 +105,7 @@ type Handler struct {
 	Log *slog.Logger
 
 	buffers sync.Pool // of *[]byte with room for listBuffer: those of lists
+	large   budget    // of manifests that are being pushed
 }
 
 // A TokenServer is another server that makes tokens for this registry.

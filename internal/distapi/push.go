@@ -1,6 +1,8 @@
 package distapi
 
 import (
+	"bytes"
+	"cmp"
 	"io"
 	"net/http"
 	"strconv"
@@ -17,10 +19,11 @@ const maxWarning = 4096 - 64
 
 // manifestPut stores a manifest.
 func (h *Handler) manifestPut(w http.ResponseWriter, r *http.Request, c *call) error {
-	text, err := h.readManifest(r)
+	text, done, err := h.readManifest(r)
 	if err != nil {
 		return err
 	}
+	defer done()
 	m, err := oci.ParseManifest(r.Header.Get("Content-Type"), text)
 	if err != nil {
 		return err
@@ -56,26 +59,53 @@ func (h *Handler) created(w http.ResponseWriter, c *call, rt route.Route, d oci.
 	w.WriteHeader(http.StatusCreated)
 }
 
-// readManifest reads a body that must not be too long. It takes memory as bytes
-// come, not as a header promises.
-func (h *Handler) readManifest(r *http.Request) ([]byte, error) {
+// readManifest reads a body that must not be too long. What it takes of memory is
+// given back by done. A long one waits for that before it is read on, so that a
+// header that promises much takes nothing from others.
+func (h *Handler) readManifest(r *http.Request) (text []byte, done func(), err error) {
 	limit := h.MaxManifest
 	if limit == 0 {
 		limit = MaxManifest
 	}
-	var text []byte
-	if r.ContentLength <= limit {
-		var err error
-		if text, err = io.ReadAll(io.LimitReader(r.Body, limit+1)); err != nil {
-			return nil, refuse(http.StatusBadRequest, oci.ManifestInvalid, "the manifest did not arrive whole: send it again")
+	if r.ContentLength > limit {
+		return nil, nil, tooLarge(r, limit)
+	}
+	done = func() {}
+	text, err = readBegin(r)
+	if err == nil && len(text) == smallManifest && r.ContentLength != smallManifest {
+		if done, err = h.large.take(r.Context(), cmp.Or(max(r.ContentLength, 0), limit)); err != nil {
+			return nil, nil, err
 		}
+		rest := io.LimitReader(r.Body, limit+1-smallManifest) // one more, to see whether there is one
+		text, err = io.ReadAll(io.MultiReader(bytes.NewReader(text), rest))
 	}
-	if r.ContentLength > limit || int64(len(text)) > limit {
-		finishSending(r, limit)
-		return nil, refuse(http.StatusRequestEntityTooLarge, oci.SizeInvalid,
-			"the manifest is larger than "+strconv.FormatInt(limit, 10)+" bytes: put large content into blobs")
+	switch {
+	case err != nil:
+		err = refuse(http.StatusBadRequest, oci.ManifestInvalid, "the manifest did not arrive whole: send it again")
+	case int64(len(text)) > limit:
+		err = tooLarge(r, limit)
+	default:
+		return text, done, nil
 	}
-	return text, nil
+	done()
+	return nil, nil, err
+}
+
+// readBegin reads the first smallManifest bytes of a body, or all of it.
+func readBegin(r *http.Request) ([]byte, error) {
+	if r.ContentLength < 0 {
+		return io.ReadAll(io.LimitReader(r.Body, smallManifest))
+	}
+	text := make([]byte, min(r.ContentLength, smallManifest))
+	_, err := io.ReadFull(r.Body, text)
+	return text, err
+}
+
+// tooLarge refuses a manifest.
+func tooLarge(r *http.Request, limit int64) error {
+	finishSending(r, limit)
+	return refuse(http.StatusRequestEntityTooLarge, oci.SizeInvalid,
+		"the manifest is larger than "+strconv.FormatInt(limit, 10)+" bytes: put large content into blobs")
 }
 
 // finishSending drops at most limit bytes of a body that is refused. A client
