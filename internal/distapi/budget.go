@@ -13,7 +13,7 @@ import (
 // stored takes several times as much.
 const (
 	smallManifest  = 64 << 10
-	largeManifests = 16 << 20
+	largeManifests = 8 << 20
 )
 
 // A budget is memory that requests wait for. Its zero value is ready for use.
