@@ -66,6 +66,7 @@ type DB struct {
 	path    string // absolute
 	clock   *clock
 	hot     *hot.Cache
+	finding chan struct{} // holds a token for each FindManifest that reads
 	reader  *reader
 	writer  *writer
 	outbox  *outbox
@@ -104,7 +105,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	db := &DB{opts: o, path: path, uses: newUses()}
+	db := &DB{opts: o, path: path, uses: newUses(), finding: make(chan struct{}, readers())}
 	if err := db.open(ctx); err != nil {
 		if db.reader != nil {
 			db.reader.close()

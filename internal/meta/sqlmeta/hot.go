@@ -108,15 +108,51 @@ func (db *DB) withGrace(b meta.Blob, m hotMember) meta.Blob {
 	return b
 }
 
-// FindManifest implements meta.Manifests.
+// FindManifest implements meta.Manifests. What is not in memory is read by no more
+// callers than there are connections; who had to wait looks there again first, so
+// that a crowd that wants the same manifest shares one.
 func (db *DB) FindManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.Manifest, error) {
-	if m := db.recallManifest(ctx, repo, ref); m != nil {
-		return *m, nil
+	if m, known, err := db.hotFind(ctx, repo, ref); known {
+		return m, err
 	}
-	if db.hotAbsent(repo, ref.Tag) {
-		return meta.Manifest{}, notFound(meta.ErrNotFound, "manifest "+ref.String(), repo)
+	waited, err := db.enterFinding(ctx)
+	if err != nil {
+		return meta.Manifest{}, err
+	}
+	defer func() { <-db.finding }()
+	if waited {
+		if m, known, err := db.hotFind(ctx, repo, ref); known {
+			return m, err
+		}
 	}
 	return db.readManifest(ctx, repo, ref)
+}
+
+// hotFind is FindManifest as far as it is known from memory.
+func (db *DB) hotFind(ctx context.Context, repo oci.Repo, ref oci.Ref) (m meta.Manifest, known bool, err error) {
+	if m := db.recallManifest(ctx, repo, ref); m != nil {
+		return *m, true, nil
+	}
+	if db.hotAbsent(repo, ref.Tag) {
+		return meta.Manifest{}, true, notFound(meta.ErrNotFound, "manifest "+ref.String(), repo)
+	}
+	return meta.Manifest{}, false, nil
+}
+
+// enterFinding waits until fewer read than there are connections, and reports
+// whether it had to.
+func (db *DB) enterFinding(ctx context.Context) (waited bool, err error) {
+	select {
+	case db.finding <- struct{}{}:
+		return false, nil
+	default:
+	}
+	select {
+	case db.finding <- struct{}{}:
+		return true, nil
+	case <-ctx.Done():
+		return true, ctx.Err()
+	}
 }
 
 // recallManifest returns a manifest if it is in memory, else nil.
