@@ -64,6 +64,12 @@ func (t *timedStore) Open(ctx context.Context, key blob.Key) (blob.Reader, error
 	return t.Remembering.Open(ctx, key)
 }
 
+// Look implements blob.Looker.
+func (t *timedStore) Look(ctx context.Context, key blob.Key) (int64, error) {
+	defer took(time.Now(), t.stat)
+	return t.Remembering.Look(ctx, key)
+}
+
 // Delete implements blob.Store.
 func (t *timedStore) Delete(ctx context.Context, key blob.Key) error {
 	defer took(time.Now(), t.remove)

@@ -163,6 +163,13 @@ type Spacer interface {
 	Free(ctx context.Context) (free, total int64, err error)
 }
 
+// A Looker is a Store that can tell of a finished object that it is there for less
+// than it takes to open it.
+type Looker interface {
+	// Look returns the size of an object in bytes, and the errors of Open.
+	Look(ctx context.Context, key Key) (int64, error)
+}
+
 // A Sizer is a Store that can tell how much a deletion would free.
 type Sizer interface {
 	// Size returns how many bytes an object takes up, finished or not; 0 if it is

@@ -10,6 +10,7 @@ import (
 	"berth/internal/blob"
 	"berth/internal/event"
 	"berth/internal/oci"
+	"berth/internal/registry"
 )
 
 // conditions answers requests that already have the content of tag, or that
@@ -124,18 +125,19 @@ func oneRange(w http.ResponseWriter, r *http.Request, tag string, size int64) (b
 
 // blobGet serves GET and HEAD of a blob.
 func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error {
-	b, err := c.svc.Blob(r.Context(), c.route.Repo, c.route.Digest)
+	b, size, err := c.findBlob(r)
 	if err != nil {
 		return err
 	}
-	defer b.Close()
-
+	if b != nil {
+		defer b.Close()
+	}
 	header := w.Header()
-	tag := c.describe(header, b.Digest, ofBytes)
+	tag := c.describe(header, c.route.Digest, ofBytes)
 	h.keep(header, c.route.Repo)
 	header["Content-Disposition"] = attached // never a page of this host
 	header["Accept-Ranges"] = rangesOfIt
-	pulled := event.Event{Kind: event.Blob, Digest: b.Digest, Size: b.Size()}
+	pulled := event.Event{Kind: event.Blob, Digest: c.route.Digest, Size: size}
 	if done, err := conditions(w, r, tag); done {
 		if err == nil {
 			h.pulled(c, pulled) // registry:2 tells of these, too, but not of manifests
@@ -144,29 +146,44 @@ func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error
 	}
 	r.Header.Del("If-Match")
 	r.Header.Del("If-None-Match")
-	part, err := oneRange(w, r, tag, b.Size())
+	part, err := oneRange(w, r, tag, size)
 	if err != nil {
 		return err
 	}
 	// The Reader itself, not what it is embedded in: only a file that is seen to
 	// be one is sent by the kernel.
-	if part {
+	switch {
+	case part:
 		http.ServeContent(w, r, "", time.Time{}, b.Reader)
-	} else if err := c.sendWhole(w, r, b.Reader); err != nil {
-		return err
+	case b == nil:
+		header["Content-Length"] = c.value(strconv.FormatInt(size, 10))
+		w.WriteHeader(http.StatusOK)
+	default:
+		err = c.sendWhole(w, b.Reader)
 	}
-	h.pulled(c, pulled)
-	return nil
+	if err == nil {
+		h.pulled(c, pulled)
+	}
+	return err
 }
 
-// sendWhole answers with all of b, or for HEAD with its size. What is small goes
-// out in one piece. The error is one of reading it, before anything was sent.
-func (c *call) sendWhole(w http.ResponseWriter, r *http.Request, b blob.Reader) error {
-	w.Header()["Content-Length"] = c.value(strconv.FormatInt(b.Size(), 10))
+// findBlob opens the blob of a GET, and for a HEAD finds only its size.
+func (c *call) findBlob(r *http.Request) (*registry.Blob, int64, error) {
 	if r.Method == http.MethodHead {
-		w.WriteHeader(http.StatusOK)
-		return nil
+		size, err := c.svc.BlobSize(r.Context(), c.route.Repo, c.route.Digest)
+		return nil, size, err
 	}
+	b, err := c.svc.Blob(r.Context(), c.route.Repo, c.route.Digest)
+	if err != nil {
+		return nil, 0, err
+	}
+	return b, b.Size(), nil
+}
+
+// sendWhole answers with all of b. What is small goes out in one piece. The error
+// is one of reading it, before anything was sent.
+func (c *call) sendWhole(w http.ResponseWriter, b blob.Reader) error {
+	w.Header()["Content-Length"] = c.value(strconv.FormatInt(b.Size(), 10))
 	if small, ok := b.(blob.Small); ok {
 		content, err := small.Bytes()
 		if err != nil {

@@ -105,6 +105,14 @@ func (f fakeUser) Manifest(_ context.Context, repo oci.Repo, ref oci.Ref) (meta.
 	return meta.Manifest{Digest: d, MediaType: m.MediaType, Body: m.Body}, nil
 }
 
+func (f fakeUser) BlobSize(ctx context.Context, repo oci.Repo, d oci.Digest) (int64, error) {
+	b, err := f.Blob(ctx, repo, d)
+	if err != nil {
+		return 0, err
+	}
+	return b.Size(), b.Close()
+}
+
 func (f fakeUser) MountBlob(_ context.Context, m registry.Mount) error {
 	end, err := f.begin("mount")
 	defer end()

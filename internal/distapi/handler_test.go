@@ -435,4 +435,8 @@ type oneBlob struct {
 	b *registry.Blob
 }
 
+func (s oneBlob) BlobSize(context.Context, oci.Repo, oci.Digest) (int64, error) {
+	return s.b.Size(), nil
+}
+
 func (s oneBlob) Blob(context.Context, oci.Repo, oci.Digest) (*registry.Blob, error) { return s.b, nil }

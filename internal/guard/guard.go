@@ -59,6 +59,14 @@ func (g *Guard) Blob(ctx context.Context, repo oci.Repo, d oci.Digest) (*registr
 	return g.svc.Blob(ctx, repo, d)
 }
 
+// BlobSize needs pull.
+func (g *Guard) BlobSize(ctx context.Context, repo oci.Repo, d oci.Digest) (int64, error) {
+	if err := g.check(repo, auth.Pull); err != nil {
+		return 0, err
+	}
+	return g.svc.BlobSize(ctx, repo, d)
+}
+
 // Manifest needs pull.
 func (g *Guard) Manifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.Manifest, error) {
 	if err := g.check(repo, auth.Pull); err != nil {

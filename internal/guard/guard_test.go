@@ -38,6 +38,10 @@ func (f *fake) Manifest(_ context.Context, r oci.Repo, ref oci.Ref) (meta.Manife
 	return meta.Manifest{}, f.call("Manifest", r, ref)
 }
 
+func (f *fake) BlobSize(_ context.Context, r oci.Repo, d oci.Digest) (int64, error) {
+	return 0, f.call("BlobSize", r, d)
+}
+
 func (f *fake) MountBlob(_ context.Context, m registry.Mount) error {
 	f.readable = m.Readable
 	return f.call("MountBlob", m.From, m.To, m.Digest)
@@ -135,6 +139,7 @@ func methods(t *testing.T) map[string]method {
 	on := func(action auth.Action) auth.Access { return auth.Access{Repo: a, Action: action} }
 	return map[string]method{
 		"Blob":           {on(auth.Pull), func(s registry.Service) error { _, err := s.Blob(ctx, a, d); return err }, []any{a, d}},
+		"BlobSize":       {on(auth.Pull), func(s registry.Service) error { _, err := s.BlobSize(ctx, a, d); return err }, []any{a, d}},
 		"Manifest":       {on(auth.Pull), func(s registry.Service) error { _, err := s.Manifest(ctx, a, oci.Ref{Tag: tag}); return err }, []any{a, oci.Ref{Tag: tag}}},
 		"MountBlob":      {on(auth.Create), func(s registry.Service) error { return s.MountBlob(ctx, mount) }, []any{mount.From, a, d}},
 		"StartUpload":    {on(auth.Create), func(s registry.Service) error { _, err := s.StartUpload(ctx, a, oci.SHA512); return err }, []any{a, oci.SHA512}},

@@ -88,10 +88,7 @@ func (c *Core) AsOperator(by event.Actor) *Core {
 
 // Blob implements Puller.
 func (c *Core) Blob(ctx context.Context, repo oci.Repo, d oci.Digest) (*Blob, error) {
-	rec, err := c.Records.FindBlob(ctx, repo, d)
-	if errors.Is(err, meta.ErrNotFound) || err == nil && rec.Damaged {
-		return nil, blobUnknown(d)
-	}
+	rec, err := c.findBlob(ctx, repo, d)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +101,27 @@ func (c *Core) Blob(ctx context.Context, repo oci.Repo, d oci.Digest) (*Blob, er
 		return nil, err
 	}
 	return b, nil
+}
+
+// BlobSize implements Puller.
+func (c *Core) BlobSize(ctx context.Context, repo oci.Repo, d oci.Digest) (int64, error) {
+	rec, err := c.findBlob(ctx, repo, d)
+	if err == nil {
+		err = c.lookAt(ctx, rec)
+	}
+	if err == nil {
+		err = c.touch(ctx, repo, rec)
+	}
+	return rec.Size, err
+}
+
+// findBlob finds the record of a blob of repo that is not known to be damaged.
+func (c *Core) findBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.Blob, error) {
+	rec, err := c.Records.FindBlob(ctx, repo, d)
+	if errors.Is(err, meta.ErrNotFound) || err == nil && rec.Damaged {
+		return meta.Blob{}, blobUnknown(d)
+	}
+	return rec, err
 }
 
 // touch renews the grace of a blob that is half-way out, before a client is
@@ -124,40 +142,56 @@ func (c *Core) touch(ctx context.Context, repo oci.Repo, rec meta.Blob) error {
 	return err
 }
 
-// openBlob opens the bytes of rec and compares their size with the record. What
-// is missing or of another size is marked damaged, so that it is never served
-// as good and the next upload of it heals it.
+// openBlob opens the bytes of rec and compares their size with the record.
 func (c *Core) openBlob(ctx context.Context, rec meta.Blob) (*Blob, error) {
 	r, err := c.Blobs.Open(ctx, rec.Key)
+	if err != nil {
+		return nil, c.checkSize(ctx, rec, 0, err)
+	}
+	if err := c.checkSize(ctx, rec, r.Size(), nil); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return &Blob{Reader: r, Digest: rec.Digest}, nil
+}
+
+// lookAt is openBlob for who doesn't read.
+func (c *Core) lookAt(ctx context.Context, rec meta.Blob) error {
+	if l, ok := c.Blobs.(blob.Looker); ok {
+		size, err := l.Look(ctx, rec.Key)
+		return c.checkSize(ctx, rec, size, err)
+	}
+	b, err := c.openBlob(ctx, rec)
+	if err != nil {
+		return err
+	}
+	return b.Close()
+}
+
+// checkSize compares the size that was found of rec, or the error there was, with
+// the record. What is missing or of another size is marked damaged, so that it is
+// never served as good and the next upload of it heals it.
+func (c *Core) checkSize(ctx context.Context, rec meta.Blob, size int64, err error) error {
 	switch {
-	case err == nil && r.Size() == rec.Size:
-		return &Blob{Reader: r, Digest: rec.Digest}, nil
+	case err == nil && size == rec.Size:
+		return nil
 	case err == nil:
 		c.Log.Error("a stored blob has the wrong size; push it again to heal it",
-			"digest", rec.Digest.String(), "key", string(rec.Key), "has", r.Size(), "want", rec.Size)
-		r.Close()
+			"digest", rec.Digest.String(), "key", string(rec.Key), "has", size, "want", rec.Size)
 	case isNotExist(err):
 		c.Log.Warn("a stored blob is missing; push it again to heal it", "digest", rec.Digest.String(), "key", string(rec.Key))
 	default:
-		return nil, err
+		return err
 	}
 	if err := c.Records.MarkDamaged(ctx, rec.Digest, rec.Key); err != nil {
 		c.Log.Error("mark blob damaged", "digest", rec.Digest.String(), "error", err)
 	}
-	return nil, blobUnknown(rec.Digest)
+	return blobUnknown(rec.Digest)
 }
 
 // healthy reports whether the bytes of rec are there, by their size.
 func (c *Core) healthy(ctx context.Context, rec meta.Blob) bool {
-	if rec.Damaged {
-		return false
-	}
-	b, err := c.openBlob(ctx, rec)
-	if err != nil {
-		return false
-	}
-	b.Close()
-	return true
+	return !rec.Damaged && c.lookAt(ctx, rec) == nil
 }
 
 // Manifest implements Puller.

@@ -34,6 +34,10 @@ type Puller interface {
 	// against the record: what is damaged is not found.
 	Blob(ctx context.Context, repo oci.Repo, d oci.Digest) (*Blob, error)
 
+	// BlobSize returns the size of a blob of repo in bytes, for who doesn't read
+	// it. It finds what Blob finds.
+	BlobSize(ctx context.Context, repo oci.Repo, d oci.Digest) (int64, error)
+
 	// Manifest finds a manifest of repo. Its bytes have been checked against its
 	// digest: what is damaged is not found.
 	Manifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.Manifest, error)

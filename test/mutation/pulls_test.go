@@ -6,8 +6,8 @@ func ofPulls() []mutation {
 	return []mutation{
 		{
 			name: "what is in memory is served only while its file is as it was", file: remember, run: "TestRememberedDamage",
-			old: "err != nil || now != o.stamp {",
-			new: "err != nil && now == o.stamp {",
+			old: "	if err == nil && now == o.stamp {\n",
+			new: "	if err == nil || now == o.stamp {\n",
 		},
 		{
 			name: "the times of a file tell its states apart", file: stamp, run: "TestRememberedDamage", soak: true,

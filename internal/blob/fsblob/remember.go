@@ -36,6 +36,7 @@ type Remembering struct {
 var (
 	_ blob.Store     = (*Remembering)(nil)
 	_ blob.Recoverer = (*Remembering)(nil)
+	_ blob.Looker    = (*Remembering)(nil)
 )
 
 // A remembered is the content of one object. It is never changed.
@@ -43,7 +44,7 @@ type remembered struct {
 	key     blob.Key
 	name    string
 	stamp   stamp
-	content []byte
+	content []byte // nil if only the stamp was asked for so far
 }
 
 func (r *remembered) cost() int64 {
@@ -78,18 +79,42 @@ func (m *Remembering) Open(ctx context.Context, key blob.Key) (blob.Reader, erro
 	return &smallReader{reader: r, m: m, key: key, name: name, stamp: stamp}, nil
 }
 
+// Look implements blob.Looker, with one look at the file once it has been opened.
+func (m *Remembering) Look(ctx context.Context, key blob.Key) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if o := m.find(key); o != nil && m.isAsItWas(o) {
+		return o.stamp.size, nil
+	}
+	name, f, stamp, err := m.openFile(key)
+	if err != nil {
+		return 0, err
+	}
+	f.Close() // nothing was written
+	m.keep(&remembered{key: key, name: name, stamp: stamp})
+	return stamp.size, nil
+}
+
+// isAsItWas reports whether the file of o is as it was when o was read, and else
+// forgets o. The one look tells what Open's open and fstat tell, so that what is
+// missing or damaged is found by the next request. That it follows links on the way
+// does no harm: nothing is read, and what it finds must be the very file that was
+// once reached without.
+func (m *Remembering) isAsItWas(o *remembered) bool {
+	now, err := m.d.stamp(o.name)
+	if err == nil && now == o.stamp {
+		return true
+	}
+	m.forget(o.key)
+	return false
+}
+
 // recall opens key from memory. It returns nil where there is nothing of it, or
-// where the file is not as it was any more: the one look tells what Open's open and
-// fstat tell, so that what is missing or damaged is found by the next request. That
-// it follows links on the way does no harm: nothing is read, and what it finds must
-// be the very file that was once reached without.
+// where the file is not as it was any more.
 func (m *Remembering) recall(key blob.Key) blob.Reader {
 	o := m.find(key)
-	if o == nil {
-		return nil
-	}
-	if now, err := m.d.stamp(o.name); err != nil || now != o.stamp {
-		m.forget(key)
+	if o == nil || o.content == nil || !m.isAsItWas(o) {
 		return nil
 	}
 	r := &memoryReader{content: o.content}

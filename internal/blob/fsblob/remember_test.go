@@ -124,6 +124,42 @@ func TestRememberUnread(t *testing.T) {
 	}
 }
 
+// TestLook holds that asking for a size opens a file once, whatever its size, and
+// looks at it from then on; and that it keeps no bytes.
+func TestLook(t *testing.T) {
+	m, ops := openRemembering(t, t.TempDir(), 1<<20)
+	for _, content := range []string{"", "content", strings.Repeat("l", maxSmall+1)} {
+		key := mustPut(t, m.Store, content)
+		ops.take()
+		for _, want := range []string{"open", "stat", "stat"} {
+			size, err := m.Look(t.Context(), key)
+			if got := ops.take(); err != nil || size != int64(len(content)) || !slices.Equal(got, []string{want}) {
+				t.Errorf("%d bytes: got %d, %v with calls %v, want one %s", len(content), size, err, got, want)
+			}
+		}
+		pulls(t, m, key, content)
+		if got, want := ops.take(), []string{"open"}; !slices.Equal(got, want) {
+			t.Errorf("%d bytes, pulled then: got calls %v, want %v", len(content), got, want)
+		}
+		if err := m.Store.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		if size, err := m.Look(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%d bytes, deleted: got %d, %v", len(content), size, err)
+		}
+	}
+	if m.used != 0 {
+		t.Errorf("got %d bytes in memory, want none", m.used)
+	}
+	none := m.Remember(0)
+	key := mustPut(t, m.Store, "x")
+	for range 2 {
+		if size, err := none.Look(t.Context(), key); size != 1 || err != nil || none.used != 0 {
+			t.Errorf("without a memory: got %d, %v, and %d bytes in memory", size, err, none.used)
+		}
+	}
+}
+
 // TestRememberedDamage changes the file of an object that is in memory. What was
 // remembered is not served any more; what is found there is, as ever.
 func TestRememberedDamage(t *testing.T) {
@@ -157,9 +193,17 @@ func TestRememberedDamage(t *testing.T) {
 			key := mustPut(t, m.Store, content)
 			pulls(t, m, key, content)
 			pulls(t, m, key, content)
+			looked := m.Remember(1 << 20) // has looked and not read
+			if _, err := looked.Look(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
 			o, _ := parseFinished(key)
 			if err := tt.damage(filepath.Join(dir, o.path())); err != nil {
 				t.Fatal(err)
+			}
+			size, err := looked.Look(t.Context(), key)
+			if tt.want == "" && !errors.Is(err, fs.ErrNotExist) || tt.want != "" && (err != nil || size != int64(len(tt.want))) {
+				t.Errorf("Look: got %d, %v, want the size of %q", size, err, tt.want)
 			}
 			for range 2 {
 				got, err := bytesOf(t, m, key)

@@ -34,6 +34,14 @@ func (g *gate) Blob(ctx context.Context, repo oci.Repo, d oci.Digest) (*registry
 	return g.svc.Blob(ctx, repo, d)
 }
 
+// BlobSize implements registry.Puller.
+func (g *gate) BlobSize(ctx context.Context, repo oci.Repo, d oci.Digest) (int64, error) {
+	if err := g.a.Ensure(ctx, repo); err != nil {
+		return 0, err
+	}
+	return g.svc.BlobSize(ctx, repo, d)
+}
+
 // Manifest implements registry.Puller.
 func (g *gate) Manifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (meta.Manifest, error) {
 	if err := g.a.Ensure(ctx, repo); err != nil {
