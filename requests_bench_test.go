@@ -2,6 +2,7 @@ package berth_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -118,9 +119,12 @@ type sink struct {
 	status int
 }
 
-func (s *sink) Header() http.Header         { return s.header }
-func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
-func (s *sink) WriteHeader(status int)      { s.status = status }
+func (s *sink) Header() http.Header { return s.header }
+func (s *sink) Write(p []byte) (int, error) {
+	s.status = cmp.Or(s.status, http.StatusOK)
+	return len(p), nil
+}
+func (s *sink) WriteHeader(status int) { s.status = status }
 func (s *sink) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(io.Discard, r)
 }
@@ -235,6 +239,33 @@ func BenchmarkLoopback(b *testing.B) {
 			b.Run(of.name+"/"+name, func(b *testing.B) {
 				exchange(b, addr, i.request(name, of.authorization))
 			})
+		}
+	}
+}
+
+// TestAllocations holds what a pull costs from the first handler on, access log and
+// numbers included: one allocation more for each request is one that somebody has
+// decided on.
+func TestAllocations(t *testing.T) {
+	if raced {
+		t.Skip("the race detector has pools forget things")
+	}
+	s, i := openBench(t, nil)
+	for name, most := range map[string]float64{
+		"manifest by tag": 10, "manifest by digest": 10, "manifest HEAD": 10, "blob": 18, "blob HEAD": 18,
+	} {
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(i.request(name, ""))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.RemoteAddr = "127.0.0.1:40000"
+		w := &sink{header: http.Header{}}
+		n := testing.AllocsPerRun(200, func() {
+			clear(w.header)
+			s.ServeHTTP(w, r)
+		})
+		if w.status > http.StatusOK || n > most {
+			t.Errorf("%s: %v allocations, want at most %v (status %d)", name, n, most, w.status)
 		}
 	}
 }
