@@ -57,6 +57,11 @@ func ofRecords() []mutation {
 			new: "",
 		},
 		{
+			name: "the log is folded beside the writer", file: "internal/meta/sqlmeta/fold.go", run: "TestFold", soak: true,
+			old: "		go w.fold(ctx)\n",
+			new: "		f.busy.Unlock()\n",
+		},
+		{
 			name: "what waits for the disk joins nothing that does not", file: "internal/meta/sqlmeta/writer.go", run: "TestLateComers",
 			old: " && w.waiting[n].kind >= k {",
 			new: " {",

@@ -153,6 +153,7 @@ func (db *DB) open(ctx context.Context) error {
 	pool.SetMaxOpenConns(readers())
 	pool.SetMaxIdleConns(readers())
 	db.reader = &reader{pool: pool, dialect: sqliteDialect()}
+	db.writer.folder.pool = db.reader
 	if db.clock, err = openClock(ctx, db.reader, db.opts.Running); err != nil {
 		return err
 	}

@@ -90,6 +90,8 @@ const (
 	writerCache = 4 << 10
 	writerMost  = 16 << 10
 	readerCache = 1 << 10
+
+	longestLog = 16_000 // pages; see folder for what keeps it shorter
 )
 
 // readers is how many connections read at the same time, at most.
@@ -105,7 +107,7 @@ func commonPragmas() []string {
 // cuts the log to at most 64 MiB after a burst.
 func writerPragmas(maxPages int) []string {
 	p := append(commonPragmas(), "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
-		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "cache_size(-"+strconv.Itoa(writerCache)+")", "cache_spill(-"+strconv.Itoa(writerMost)+")")
+		"wal_autocheckpoint("+strconv.Itoa(longestLog)+")", "journal_size_limit(67108864)", "cache_size(-"+strconv.Itoa(writerCache)+")", "cache_spill(-"+strconv.Itoa(writerMost)+")")
 	if maxPages > 0 {
 		p = append(p, "max_page_count("+strconv.Itoa(maxPages)+")")
 	}

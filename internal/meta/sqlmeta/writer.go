@@ -54,6 +54,8 @@ type writer struct {
 	session *session // the leader's; nil when it must be opened
 	changes changes  // the leader's: what the transaction changes of what is in memory
 	hot     *hot.Cache
+
+	folder folder
 }
 
 // A job is a mutation that waits for its transaction.
@@ -224,6 +226,7 @@ func (w *writer) commit(ctx context.Context, b *batch) {
 	}
 	w.changes.publish(w.hot, w.hot.End())
 	w.count(len(done), k)
+	w.look(ctx)
 }
 
 // count counts a commit of n mutations.
@@ -375,5 +378,6 @@ func (w *writer) close() error {
 	if errors.Is(err, errClosed) {
 		return nil
 	}
+	w.folder.busy.Lock() // when nothing is being folded any more
 	return errors.Join(err, closed)
 }
