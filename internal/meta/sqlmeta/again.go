@@ -3,6 +3,7 @@ package sqlmeta
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"berth/internal/meta"
 	"berth/internal/meta/hot"
@@ -86,28 +87,33 @@ func digestsOf(list []oci.Descriptor) []oci.Digest {
 }
 
 // compare is putNothing without the memory. It costs two look-ups and one for each
-// tag, however many parts there are.
+// tag, however many parts there are: one, if the first tag is new or moves.
 func (db *DB) compare(ctx context.Context, p meta.ManifestPut) (meta.ManifestResult, bool, error) {
 	var res meta.ManifestResult
 	var id int64
 	var mediaType string
 	var body []byte
+	at := make([]int64, len(p.Tags))
+	for i, tag := range p.Tags {
+		var digest string
+		err := db.reader.get(ctx, `SELECT t.manifest_id, t.digest FROM repos r JOIN tags t ON t.repo_id = r.id WHERE r.name = $1 AND t.name = $2`,
+			args{p.Repo.String(), tag.String()}, &at[i], &digest)
+		if isNotFound(err) || err == nil && digest != p.Digest.String() {
+			return res, false, nil
+		}
+		if err != nil {
+			return res, false, err
+		}
+	}
 	err := db.reader.get(ctx, `SELECT m.id, m.media_type, m.body FROM repos r JOIN manifests m ON m.repo_id = r.id
 		WHERE r.name = $1 AND m.digest = $2 AND m.size = $3`,
 		args{p.Repo.String(), p.Digest.String(), len(p.Manifest.Body)}, &id, &mediaType, &body)
-	if isNotFound(err) || err == nil && (mediaType != p.Manifest.MediaType || !bytes.Equal(body, p.Manifest.Body)) {
-		return res, false, nil
-	}
-	for i := 0; err == nil && i < len(p.Tags); i++ {
-		var at int64
-		err = db.reader.get(ctx, `SELECT t.manifest_id FROM repos r JOIN tags t ON t.repo_id = r.id WHERE r.name = $1 AND t.name = $2`,
-			args{p.Repo.String(), p.Tags[i].String()}, &at)
-		if isNotFound(err) || err == nil && at != id {
-			return res, false, nil
-		}
-	}
-	if err != nil {
+	if err != nil && !isNotFound(err) {
 		return res, false, err
+	}
+	if err != nil || mediaType != p.Manifest.MediaType || !bytes.Equal(body, p.Manifest.Body) ||
+		slices.ContainsFunc(at, func(m int64) bool { return m != id }) {
+		return res, false, nil
 	}
 	lacks, err := missing(ctx, db.reader, id)
 	if err != nil {
