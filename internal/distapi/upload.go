@@ -49,7 +49,7 @@ func (h *Handler) mount(r *http.Request, c *call) error {
 	source := auth.Access{Repo: m.From, Action: auth.Pull}
 	switch {
 	case m.From.IsZero(): // there is no scope to ask for
-	case !m.Readable(m.From):
+	case m.Readable != nil && !m.Readable(m.From):
 		return &oci.Error{Code: oci.BlobUnknown}
 	case c.id.claims != nil && !c.id.claims.Grants.Allows(source):
 		return &challengeError{problem: "insufficient_scope", kind: c.route.Kind, needs: tokenNeeds(c.route)}
