@@ -131,8 +131,9 @@ func (l load) get(path string, meet *meeting) (int64, error) {
 	return n + rest, err
 }
 
-// push pushes what halts in the middle, in one PUT or as docker does.
-func (l load) push(whole pattern, meet *meeting, monolithic bool) error {
+// push pushes what halts in the middle, in one PUT or as docker does. Nobody begins
+// before all are ready: the server cuts who says nothing for a minute.
+func (l load) push(whole pattern, ready, meet *meeting, monolithic bool) error {
 	h := sha256.New()
 	again := whole
 	if _, err := io.Copy(h, &again); err != nil {
@@ -142,6 +143,7 @@ func (l load) push(whole pattern, meet *meeting, monolithic bool) error {
 	if err != nil {
 		return err
 	}
+	ready.wait()
 	content := &halting{pattern: &whole, at: whole.size / 2, meet: meet}
 	if monolithic {
 		_, err = l.send(http.MethodPut, withDigest(to, digest(h)), content, whole.size, http.StatusCreated)
@@ -258,9 +260,9 @@ func testCrowd(t *testing.T, c *crowd) {
 		meet.wait()
 		return err
 	})
-	meet = newMeeting(n)
+	ready, meet := newMeeting(n), newMeeting(n)
 	c.do(t, "pushing", n, func(l load, i int) error {
-		return l.push(pattern{seed: int64(i), size: c.bytes}, meet, i%2 == 0)
+		return l.push(pattern{seed: int64(i), size: c.bytes}, ready, meet, i%2 == 0)
 	})
 	large, err := c.put(&pattern{seed: -1, size: 8 << 20})
 	if err != nil {

@@ -466,6 +466,9 @@ func ofLists() []mutation {
 		name: "a token's limit holds for lists, too", file: "internal/auth/rules.go", run: "TestWithin",
 		old: "All: p.Limit == nil && ", new: "All: ",
 	}, mutation{
+		name: "large manifests wait for each other", file: "internal/distapi/budget.go", run: "TestLargeManifestsWait", soak: true,
+		old: "	n = min(n, largeManifests)\n", new: "	n = 1\n",
+	}, mutation{
 		name: "a list goes only through what the rules open", file: "internal/guard/guard.go", run: "TestListsWithin", soak: true,
 		old: "		p.Within = reach.Prefixes\n", new: "",
 	})
