@@ -440,3 +440,18 @@ func (s oneBlob) BlobSize(context.Context, oci.Repo, oci.Digest) (int64, error) 
 }
 
 func (s oneBlob) Blob(context.Context, oci.Repo, oci.Digest) (*registry.Blob, error) { return s.b, nil }
+
+// TestMountForAll mounts where everybody may read everything.
+func TestMountForAll(t *testing.T) {
+	b := newBench(t, "open")
+	d := b.pushBlob("app", "hello")
+	for target, want := range map[string]int{
+		"/v2/other/blobs/uploads/?mount=" + d.String() + "&from=app":     http.StatusCreated,
+		"/v2/third/blobs/uploads/?mount=" + d.String():                   http.StatusCreated,
+		"/v2/fourth/blobs/uploads/?mount=" + d.String() + "&from=nobody": http.StatusAccepted,
+	} {
+		if resp, text := b.send(t, "POST", target, nil, nil); resp.StatusCode != want {
+			t.Errorf("POST %s: got %d %s, want %d", target, resp.StatusCode, text, want)
+		}
+	}
+}
