@@ -70,7 +70,7 @@ func traceSteps(c *client) []traceStep {
 // TestOrder shows by the system calls of a push that nothing is acknowledged
 // before it is durable: first the bytes, then their name, then the record.
 func TestOrder(t *testing.T) {
-	tr := startTraced(t, "")
+	tr := startTraced(t, "", traced)
 	steps := traceSteps(tr.c)
 	for _, s := range steps {
 		if err := s.send(t.Context()); err != nil {
@@ -126,7 +126,7 @@ func show(w []call) string {
 // TestOrderAfterKill shows that what a killed server had written, and not synced,
 // is not acknowledged by the next one before it is durable.
 func TestOrderAfterKill(t *testing.T) {
-	tr := startTraced(t, filepath.Join(t.TempDir(), "data"))
+	tr := startTraced(t, filepath.Join(t.TempDir(), "data"), traced)
 	body := imageManifest(newThing([]byte("{}")), nil, "1")
 	put := func() {
 		t.Helper()
@@ -136,7 +136,7 @@ func TestOrderAfterKill(t *testing.T) {
 	}
 	put()
 	tr.reg.Kill()
-	again := startTraced(t, tr.reg.Dir)
+	again := startTraced(t, tr.reg.Dir, traced)
 	tr.c = again.c
 	put()
 	calls := again.trace()

@@ -115,13 +115,14 @@ type tracer struct {
 	c    *client
 }
 
-// startTraced starts a server whose system calls are written down.
-func startTraced(t *testing.T, dir string) *tracer {
+// startTraced starts a server whose system calls of the given names are written
+// down.
+func startTraced(t *testing.T, dir, calls string) *tracer {
 	t.Helper()
 	strace := realtest.Tool(t, "strace")
 	file := filepath.Join(t.TempDir(), "trace")
 	reg := realtest.Start(t, realtest.Options{Dir: dir, Env: quiet(),
-		Under: []string{strace, "-D", "-f", "-q", "-y", "-s", "32", "-e", "trace=" + traced, "-o", file}})
+		Under: []string{strace, "-D", "-f", "-q", "-y", "-s", "32", "-e", "trace=" + calls, "-o", file}})
 	return &tracer{t, file, reg, newClient(t, reg.URL)}
 }
 
