@@ -43,10 +43,6 @@ type timedStore struct {
 	stat, move, remove func(time.Duration)
 }
 
-// smallBlobs is how many bytes of small blobs are kept in memory for pulls. It holds
-// the configurations of thousands of images, which are most of what is small.
-const smallBlobs = 16 << 20
-
 // openStorageTimes makes the clock, and the memory that pulls have.
 func (s *Server) openStorageTimes() (blob.Store, error) {
 	actions, err := s.metrics.Actions("registry_storage_action_seconds", "Time that the storage took, by registry:2's name of what it did.",
@@ -55,7 +51,7 @@ func (s *Server) openStorageTimes() (blob.Store, error) {
 		return nil, err
 	}
 	action := func(name string) func(time.Duration) { return actions("filesystem", name) }
-	return &timedStore{Remembering: s.blobs.Remember(smallBlobs), stat: action("Stat"), move: action("Move"), remove: action("Delete")}, nil
+	return &timedStore{Remembering: s.blobs.Remember(int64(s.cfg.Cache.Memory) / 2), stat: action("Stat"), move: action("Move"), remove: action("Delete")}, nil
 }
 
 // Open implements blob.Store.

@@ -87,7 +87,8 @@ type Snapshots struct {
 type Cache struct {
 	// Memory bounds it. What nobody has asked for of late goes first. Manifests,
 	// tags and memberships of blobs take some 350 bytes each, a manifest its own
-	// size besides. 0 keeps nothing.
+	// size besides. Blobs of up to 64 KiB that were pulled are kept as well, in
+	// half as much again. 0 keeps nothing.
 	Memory Size `yaml:"memory"`
 }
 
