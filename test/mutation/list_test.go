@@ -4,7 +4,7 @@ import "slices"
 
 // mutations lists the safety steps, from the disk upwards.
 func mutations() []mutation {
-	return slices.Concat(ofFiles(), ofRecords(), ofUploads(), ofRules(), ofGuard(), ofEvents(), ofTree(), ofBackups(), ofChecks(), ofStories(), ofTags(), ofTrash(), ofRetention(), ofLists(), ofPulls())
+	return slices.Concat(ofFiles(), ofRecords(), ofUploads(), ofRules(), ofGuard(), ofEvents(), ofTree(), ofBackups(), ofChecks(), ofStories(), ofTags(), ofTrash(), ofRetention(), ofLists(), ofPulls(), ofHot())
 }
 
 // ofFiles are about objects on disk.

@@ -9,7 +9,7 @@ func (c *Cache) Begin(keys []Key) {
 	c.mu.Lock()
 	c.open = keys
 	for _, k := range keys {
-		c.changed[c.hash(k)%stripes] = changing
+		c.changed[hash(k)%stripes] = changing
 		c.drop(k)
 	}
 	c.mu.Unlock()
@@ -63,7 +63,7 @@ func (c *Cache) End() Moment {
 	}
 	now++
 	for _, k := range c.open {
-		c.changed[c.hash(k)%stripes] = now
+		c.changed[hash(k)%stripes] = now
 	}
 	if c.floor == changing {
 		c.floor = now
@@ -75,7 +75,7 @@ func (c *Cache) End() Moment {
 
 // drop removes the value of a key, and those of its pages.
 func (c *Cache) drop(k Key) {
-	if e := c.shard(c.hash(k)).entries[k]; e != nil {
+	if e := c.shard(hash(k)).entries[k]; e != nil {
 		c.remove(e)
 	}
 	for all := c.pages[k]; len(all) > 0; all = c.pages[k] {
@@ -85,7 +85,7 @@ func (c *Cache) drop(k Key) {
 
 // remove removes an entry.
 func (c *Cache) remove(e *entry) {
-	s := c.shard(c.hash(e.key))
+	s := c.shard(hash(e.key))
 	s.mu.Lock()
 	delete(s.entries, e.key)
 	s.mu.Unlock()

@@ -36,8 +36,8 @@
 package hot
 
 import (
-	"hash/maphash"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -61,7 +61,10 @@ func (k Key) whole() Key {
 
 // overhead is what an entry takes besides the strings of its key and its value.
 // A test compares it with what the runtime says.
-const overhead = 256
+const (
+	overhead     = 272
+	pageOverhead = 128 // of one with a page, besides
+)
 
 // shards is how many parts can be read and written independently. stripes is in
 // how many groups of keys changes are remembered: when two share a group a value
@@ -107,7 +110,6 @@ func (c *counter) sum() (n int64) {
 // methods but Begin, BeginAll and End may be called concurrently.
 type Cache struct {
 	limit  int64
-	seed   maphash.Seed
 	shards [shards]shard
 	hits   counter
 	misses counter
@@ -134,16 +136,21 @@ func New(limit int64) *Cache {
 	if limit <= 0 {
 		return nil
 	}
-	c := &Cache{limit: limit, seed: maphash.MakeSeed(), pages: make(map[Key][]*entry)}
+	c := &Cache{limit: limit, pages: make(map[Key][]*entry)}
 	for i := range c.shards {
 		c.shards[i].entries = make(map[Key]*entry)
 	}
 	return c
 }
 
-// hash is the same for all pages of a key.
-func (c *Cache) hash(k Key) uint64 {
-	h := maphash.String(c.seed, k.Name) ^ uint64(k.Repo)*0x9e3779b97f4a7c15 ^ uint64(k.Kind)*0xc2b2ae3d27d4eb4f
+// hash is the same for all pages of a key. The end of a name tells most from each
+// other: no more is at stake than who waits for whom.
+func hash(k Key) uint64 {
+	h := uint64(k.Repo)<<8 + uint64(k.Kind) + uint64(len(k.Name))<<48
+	for i := max(0, len(k.Name)-8); i < len(k.Name); i++ {
+		h = h*31 + uint64(k.Name[i])
+	}
+	h *= 0x9e3779b97f4a7c15
 	return h ^ h>>32
 }
 
@@ -170,7 +177,7 @@ func (v View) Get(k Key) any {
 	if v.c == nil {
 		return nil
 	}
-	s := v.c.shard(v.c.hash(k))
+	s := v.c.shard(hash(k))
 	s.mu.RLock()
 	e := s.entries[k]
 	s.mu.RUnlock()
@@ -215,16 +222,19 @@ func (c *Cache) Moment() Moment {
 // since m or is being changed.
 func (c *Cache) Put(m Moment, k Key, value any, size int64) {
 	size += overhead + int64(len(k.Name)+len(k.Page))
+	if k.Page != "" {
+		size += pageOverhead
+	}
 	if c == nil || size > c.limit/8 {
 		return
 	}
-	h := c.hash(k)
+	at := hash(k)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.changed[h%stripes] > uint64(m) || c.floor > uint64(m) {
+	if c.changed[at%stripes] > uint64(m) || c.floor > uint64(m) {
 		return
 	}
-	if old := c.shard(h).entries[k]; old != nil {
+	if old := c.shard(at).entries[k]; old != nil {
 		c.remove(old)
 	}
 	c.makeRoom(size)
@@ -236,8 +246,23 @@ func (c *Cache) Put(m Moment, k Key, value any, size int64) {
 		e.page = len(all)
 		c.pages[k.whole()] = append(all, e)
 	}
-	s := c.shard(h)
+	s := c.shard(at)
 	s.mu.Lock()
 	s.entries[k] = e
 	s.mu.Unlock()
+}
+
+// All calls f with everything there is, until it returns false: for tests.
+func (c *Cache) All(f func(k Key, value any) bool) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	list := slices.Clone(c.clock)
+	c.mu.Unlock()
+	for _, e := range list {
+		if !f(e.key, e.value) {
+			return
+		}
+	}
 }

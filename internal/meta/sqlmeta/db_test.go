@@ -21,10 +21,14 @@ import (
 func TestContracts(t *testing.T) {
 	seen := newSpy()
 	metatest.Run(t, func(t *testing.T, e metatest.Env) metatest.DB {
-		return mustOpen(t, Options{
-			Path: filepath.Join(e.Dir, "berth.db"), Memory: 1 << 20, Doubt: func(err error) { t.Error(err) }, Grace: e.Grace, Delay: e.Delay, Trash: e.Trash, Immutable: e.Immutable, Now: e.Now, Running: e.Running,
-			wrap: func(c driver.Connector) driver.Connector { return spiedConnector{c, seen} },
+		var db *DB
+		m := &moments{before: func(string) { reportWrong(t, db, "before a COMMIT") }, after: func(string) { reportWrong(t, db, "after a COMMIT") }}
+		db = mustOpen(t, Options{
+			Path: filepath.Join(e.Dir, "berth.db"), Grace: e.Grace, Delay: e.Delay, Trash: e.Trash, Immutable: e.Immutable, Now: e.Now, Running: e.Running,
+			Memory: 1 << 20, Doubt: func(err error) { t.Error(err) },
+			wrap: func(c driver.Connector) driver.Connector { return m.wrap(spiedConnector{c, seen}) },
 		})
+		return db
 	})
 	t.Run("Plans", func(t *testing.T) { testPlans(t, seen.queries()) })
 }

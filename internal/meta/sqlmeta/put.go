@@ -17,8 +17,10 @@ func (db *DB) PutManifest(ctx context.Context, p meta.ManifestPut) (meta.Manifes
 		return res, err
 	}
 	if done {
-		for _, e := range pushed(p) {
-			db.NoteEvent(e)
+		if db.outbox.wants(event.Push) {
+			for _, e := range pushed(p) {
+				db.NoteEvent(e)
+			}
 		}
 		db.NoteUse(p.Repo, p.Digest, meta.PushedAgain)
 		return res, nil

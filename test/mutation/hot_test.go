@@ -1,0 +1,78 @@
+package mutation_test
+
+// ofHot are about what is kept in memory of the records.
+func ofHot() []mutation {
+	const (
+		cache, change   = "internal/meta/hot/hot.go", "internal/meta/hot/change.go"
+		changes, writer = "internal/meta/sqlmeta/changes.go", "internal/meta/sqlmeta/writer.go"
+		audit, again    = "internal/meta/sqlmeta/audit.go", "internal/meta/sqlmeta/again.go"
+		races           = "TestLateFill|TestFillDuringCommit|TestHotAfterFailures"
+	)
+	list := []mutation{
+		{
+			name: "what changes is dropped from memory before the commit", file: writer, run: races,
+			old: "	w.changes.begin(w.hot)\n",
+			new: "",
+		},
+		{
+			name: "what is read before a change is not put into memory after it", file: cache, run: "TestChanges",
+			old: "	if c.changed[at%stripes] > uint64(m) || c.floor > uint64(m) {",
+			new: "	if c.floor > uint64(m) {",
+		},
+		{
+			name: "nothing is put into memory that is being changed", file: change, run: "TestChanges", soak: true,
+			old: "		c.changed[hash(k)%stripes] = changing\n",
+			new: "",
+		},
+		{
+			name: "what changes is not put into memory before its end is certain", file: change, pkg: "./internal/meta/sqlmeta", run: races, soak: true,
+			old: "		c.changed[hash(k)%stripes] = changing\n",
+			new: "",
+		},
+		{
+			name: "an answer from memory is of one moment", file: change, run: "TestChanges", soak: true,
+			old: "		c.drop(k)\n	}\n	c.mu.Unlock()\n	c.epoch.Add(1)\n",
+			new: "		c.drop(k)\n	}\n	c.mu.Unlock()\n",
+		},
+		{
+			name: "memory is bounded", file: change, run: "TestBound", soak: true,
+			old: "	for c.bytes+size > c.limit {",
+			new: "	for c.bytes+size > 2*c.limit {",
+		},
+		{
+			name: "a failed commit leaves the memory in use", file: writer, run: races, soak: true,
+			old: "		w.hot.End() // now that it is certain whether it was\n",
+			new: "",
+		},
+		{
+			name: "what was undone is not put into memory", file: changes, run: "TestUndoneIsNotPut", soak: true,
+			old: "		c.list[since+i].value = nil\n	}\n	c.unsure = c.unsure || since < len(c.list)\n",
+			new: "		_ = i\n	}\n",
+		},
+		{
+			name: "pushing heals what a check found", file: audit, pkg: "./internal/fsck", run: "TestRepairedAndHealed", soak: true,
+			old: "		db.suspect(m)\n		list",
+			new: "		list",
+		},
+		{
+			name: "a push that changes nothing finds its parts undamaged", file: "internal/meta/sqlmeta/hot.go", run: "TestRepush", soak: true,
+			old: "	return ok && !b.Damaged\n",
+			new: "	return ok\n",
+		},
+		{
+			name: "a push that changes nothing finds its tags", file: again, run: "TestRepush", soak: true,
+			old: "		if d, ok := hotDigest(v, id, tag); !ok || d != p.Digest {",
+			new: "		if d, ok := hotDigest(v, id, tag); ok && d != p.Digest {",
+		},
+	}
+	for what, old := range map[string]string{
+		"tag":        "		c.note(hot.Key{Kind: hotTag, Repo: repo, Name: row[1].(string)})\n",
+		"manifest":   "		c.note(hot.Key{Kind: hotManifest, Repo: repo, Name: row[2].(string)})\n",
+		"membership": "		c.note(hot.Key{Kind: hotMembers, Repo: row[0].(int64), Name: row[1].(string)})\n",
+		"content":    "		c.note(hot.Key{Kind: hotContents, Name: row[0].(string)})\n",
+		"repository": "		c.note(hot.Key{Kind: hotRepo, Name: row[1].(string)})\n",
+	} {
+		list = append(list, mutation{name: "a changed " + what + " is dropped from memory", file: changes, run: "TestContracts", soak: true, old: old, new: ""})
+	}
+	return list
+}
