@@ -51,13 +51,13 @@ func ofHot() []mutation {
 		},
 		{
 			name: "pushing heals what a check found", file: audit, pkg: "./internal/fsck", run: "TestRepairedAndHealed", soak: true,
-			old: "		db.suspect(m)\n		list",
-			new: "		list",
+			old: "	db.hot.Forget() // what is found is",
+			new: "	// what is found is",
 		},
 		{
 			name: "a push that changes nothing finds its parts undamaged", file: "internal/meta/sqlmeta/hot.go", run: "TestRepush", soak: true,
 			old: "	return ok && !b.Damaged\n",
-			new: "	return ok\n",
+			new: "	return ok && (true || !b.Damaged)\n",
 		},
 		{
 			name: "a push that changes nothing finds its tags", file: again, run: "TestRepush", soak: true,

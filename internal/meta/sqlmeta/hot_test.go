@@ -226,6 +226,18 @@ func TestFillDuringCommit(t *testing.T) {
 		if got := bodyAt(t, db, a, "x"); got != string(two.Manifest.Body) {
 			t.Errorf("%s: afterwards it leads to %q", moment, got)
 		}
+		m.before, m.after = nil, nil
+		if seen, want = "", ""; moment == "before" {
+			m.before, want = look, string(two.Manifest.Body)
+		} else {
+			m.after = look
+		}
+		if err := db.DeleteTag(t.Context(), a, one.Tags[0], event.Actor{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := bodyAt(t, db, a, "x"); seen != want || got != "" {
+			t.Errorf("%s the tag is removed it leads to %q, want %q; then to %q", moment, seen, want, got)
+		}
 		reportWrong(t, db, "at the end")
 	}
 }
@@ -254,6 +266,10 @@ func TestHotAfterFailures(t *testing.T) {
 			_, failed := s.disarm()
 			reportWrong(t, db, fmt.Sprint("when call ", n, " has failed"))
 			bodyAt(t, db, a, "x") // and Doubt looks whether it is so
+			hits := db.Hot().Hits
+			if bodyAt(t, db, a, "x"); db.Hot().Hits == hits {
+				t.Errorf("when call %d has failed, the memory is not in use", n)
+			}
 			if !failed {
 				break
 			}
