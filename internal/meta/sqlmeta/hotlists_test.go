@@ -62,7 +62,7 @@ func (l lister) ask(t *testing.T, db *DB) map[string]any {
 func TestListsFollowChanges(t *testing.T) {
 	db := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "berth.db"), Memory: 1 << 20, Trash: time.Hour})
 	defer db.Close()
-	cold := &DB{opts: db.opts, clock: db.clock, reader: db.reader}
+	cold := &DB{opts: db.opts, clock: db.clock, reader: db.reader, finding: db.finding}
 	var l lister
 	for _, name := range []string{"a", "b", "c/d"} {
 		l.repos = append(l.repos, mustRepo(t, name))
