@@ -181,7 +181,7 @@ func (w *world) fsck() {
 		explained := f.Weight == fsck.Info
 		switch f.Kind {
 		case fsck.BlobMissing, fsck.BlobSize, fsck.BlobMarked, fsck.BlobGood, fsck.ManifestBytes, fsck.Kind(meta.FaultPartLost):
-			explained = explained || w.damaged
+			explained = explained || w.damaged || w.neverWhole(f)
 		case fsck.UploadLost: // when the database is full its bytes go before its record does
 			explained = true
 		}
@@ -193,6 +193,21 @@ func (w *world) fsck() {
 	if err != nil || len(found) > 0 {
 		w.fatalf("fsck: error %v, found %+v", err, found)
 	}
+}
+
+// neverWhole reports whether what is found is a manifest that came without a part,
+// and was brought back to a repository that has lost just this one.
+func (w *world) neverWhole(f fsck.Finding) bool {
+	if f.Kind != fsck.Kind(meta.FaultPartLost) {
+		return false
+	}
+	var repo, digest, part string
+	found := false
+	w.rows(`SELECT r.name, m.digest, f.digest FROM manifest_refs f JOIN manifests m ON m.id = f.manifest_id JOIN repos r ON r.id = m.repo_id
+		WHERE f.dangling = 1 AND r.trash = 0`, func() {
+		found = found || repo == f.Repository && digest == f.Digest && strings.Contains(f.Detail, part)
+	}, &repo, &digest, &part)
+	return found
 }
 
 // settle lets the registry tidy up, and compares records and objects: nothing
