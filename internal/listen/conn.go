@@ -36,6 +36,7 @@ type conn struct {
 	copies  *copyBuffers
 	lead    *[]byte // what the next answer leads with, of leads; see setLead
 	leads   *leads
+	reads   readLimit
 
 	mu       sync.Mutex
 	explicit time.Time // write deadline set from outside; zero is none
