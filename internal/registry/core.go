@@ -52,7 +52,7 @@ type Options struct {
 // A Core is the Service that does the work. Its zero value is not usable;
 // obtain one from New.
 type Core struct {
-	Options
+	*Options             // which nobody changes any more; shared, since there is a Core for each request
 	by       event.Actor // whom As named
 	sessions *sessions
 	memory   *memory
@@ -68,7 +68,7 @@ func New(o Options) *Core {
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = time.Second
 	}
-	return &Core{Options: o, sessions: newSessions(), memory: newMemory()}
+	return &Core{Options: &o, sessions: newSessions(), memory: newMemory()}
 }
 
 // As returns the same Core working for by: upload sessions belong to the user of
@@ -81,8 +81,9 @@ func (c *Core) As(by event.Actor) *Core {
 
 // AsOperator is As for the operator, who may delete where clients may not.
 func (c *Core) AsOperator(by event.Actor) *Core {
-	as := c.As(by)
-	as.Deletion = DeletionOn
+	as, o := c.As(by), *c.Options
+	o.Deletion = DeletionOn
+	as.Options = &o
 	return as
 }
 
