@@ -16,6 +16,7 @@ type line struct {
 	json   bool
 	simple bool
 	each   func(slog.Attr) bool // attr
+	second second
 }
 
 func newLine(f Format) *line {
@@ -25,27 +26,27 @@ func newLine(f Format) *line {
 }
 
 // begin begins a new line with what every one begins with.
-func (l *line) begin(r slog.Record) {
+func (l *line) begin(at time.Time, severity slog.Level, message string) {
 	l.buf, l.simple = l.buf[:0], true
-	if y := r.Time.Year(); r.Time.IsZero() || y < 0 || y > 9999 {
+	if y := at.Year(); at.IsZero() || y < 0 || y > 9999 {
 		l.simple = false
 		return
 	}
-	level := r.Level.String()
+	level := severity.String()
 	if l.json {
 		l.buf = append(l.buf, `{"time":"`...)
-		l.buf = r.Time.AppendFormat(l.buf, time.RFC3339Nano)
+		l.buf = at.AppendFormat(l.buf, time.RFC3339Nano)
 		l.buf = append(l.buf, `","level":"`...)
 		l.buf = append(l.buf, level...)
 		l.buf = append(l.buf, `","msg":`...)
 	} else {
 		l.buf = append(l.buf, "time="...)
-		l.buf = appendMillis(l.buf, r.Time)
+		l.buf = l.second.append(l.buf, at)
 		l.buf = append(l.buf, " level="...)
 		l.buf = append(l.buf, level...)
 		l.buf = append(l.buf, " msg="...)
 	}
-	l.string(r.Message)
+	l.string(message)
 }
 
 // end ends the line.
@@ -171,13 +172,23 @@ func needsQuotes(s string) bool {
 	return s == ""
 }
 
-// appendMillis writes a time with three digits behind the second.
-func appendMillis(b []byte, t time.Time) []byte {
-	const milli = "2006-01-02T15:04:05.000"
-	n := len(b)
-	// RFC3339Nano is the form that is made quickest, and leaves zeros at the end
-	// out: a tenth of a millisecond keeps them, and is taken away again.
-	t = t.Truncate(time.Millisecond).Add(time.Millisecond / 10)
-	b = t.AppendFormat(b, time.RFC3339Nano)
-	return append(b[:n+len(milli)], b[n+len(milli)+1:]...)
+// A second is how the last second was written in which there was a line.
+type second struct {
+	unix   int64
+	offset int // of its zone, in seconds
+	text   []byte
+}
+
+// append writes a time with three digits behind the second.
+func (s *second) append(b []byte, t time.Time) []byte {
+	_, offset := t.Zone()
+	if unix := t.Unix(); s.text == nil || unix != s.unix || offset != s.offset {
+		s.unix, s.offset = unix, offset
+		s.text = t.AppendFormat(s.text[:0], time.RFC3339)
+	}
+	const zone = len("2006-01-02T15:04:05") // where that begins, and the fraction goes
+	milli := t.Nanosecond() / int(time.Millisecond)
+	b = append(b, s.text[:zone]...)
+	b = append(b, '.', byte('0'+milli/100), byte('0'+milli/10%10), byte('0'+milli%10))
+	return append(b, s.text[zone:]...)
 }

@@ -87,20 +87,46 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	if !h.simple {
 		return h.slog.Handle(ctx, r)
 	}
+	return h.line(r.Time, r.Level, r.Message, func(l *line) { r.Attrs(l.each) }, func() error { return h.slog.Handle(ctx, r) })
+}
+
+// Log logs a line as Handle does, of attributes that are in one piece. It does not
+// keep them.
+func (h *Handler) Log(ctx context.Context, at time.Time, level slog.Level, message string, attrs []slog.Attr) error {
+	slow := func() error {
+		r := slog.NewRecord(at, level, message, 0)
+		r.AddAttrs(attrs...)
+		return h.slog.Handle(ctx, r)
+	}
+	if !h.simple {
+		return slow()
+	}
+	return h.line(at, level, message, func(l *line) {
+		for _, a := range attrs {
+			if !l.attr(a) {
+				return
+			}
+		}
+	}, slow)
+}
+
+// line writes a line with the attributes that write writes, or has slow write it
+// where it is not simple.
+func (h *Handler) line(at time.Time, level slog.Level, message string, write func(*line), slow func() error) error {
 	l := h.lines.Get().(*line)
 	defer func() {
 		if cap(l.buf) <= maxKept {
 			h.lines.Put(l)
 		}
 	}()
-	l.begin(r)
+	l.begin(at, level, message)
 	l.buf = append(l.buf, h.fields...)
-	r.Attrs(l.each)
+	write(l)
 	if !l.simple {
-		return h.slog.Handle(ctx, r)
+		return slow()
 	}
 	l.end()
-	if h.later && r.Level < slog.LevelWarn {
+	if h.later && level < slog.LevelWarn {
 		return h.out.later(l.buf)
 	}
 	return h.out.now(l.buf)

@@ -14,9 +14,26 @@ import (
 	"time"
 )
 
+// A whole is a Handler that gets the attributes of a line in one piece.
+type whole struct{ *Handler }
+
+func (w whole) Handle(ctx context.Context, r slog.Record) error {
+	var attrs []slog.Attr
+	r.Attrs(func(a slog.Attr) bool { attrs = append(attrs, a); return true })
+	return w.Log(ctx, r.Time, r.Level, r.Message, attrs)
+}
+
+func (w whole) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return whole{w.Handler.WithAttrs(attrs).(*Handler)}
+}
+func (w whole) WithGroup(name string) slog.Handler {
+	return whole{w.Handler.WithGroup(name).(*Handler)}
+}
+
 // both logs the same through slog's handler and ours, and returns what they write.
 func both(f Format, log func(slog.Handler)) (ours, slogs string) {
-	var a, b bytes.Buffer
+	var a, b, inOne bytes.Buffer
+	log(whole{New(&inOne, Options{Format: f, Level: slog.LevelDebug})})
 	options := &slog.HandlerOptions{Level: slog.LevelDebug}
 	var std slog.Handler = slog.NewTextHandler(&b, options)
 	if f == JSON {
@@ -25,6 +42,9 @@ func both(f Format, log func(slog.Handler)) (ours, slogs string) {
 	h := New(&a, Options{Format: f, Level: slog.LevelDebug})
 	log(h)
 	log(std)
+	if a.String() != inOne.String() {
+		return inOne.String(), b.String()
+	}
 	return a.String(), b.String()
 }
 

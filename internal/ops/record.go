@@ -51,7 +51,7 @@ func Record(o RecordOptions, next http.Handler) http.Handler {
 	for _, route := range o.Quiet {
 		quiet[route] = true
 	}
-	handler := o.handler()
+	log := o.newAccessLog()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recording{exchange: exchange{start: time.Now(), metrics: o.Metrics}, id: [1]string{idOf(r)}}
 		e := &rec.exchange
@@ -72,8 +72,8 @@ func Record(o RecordOptions, next http.Handler) http.Handler {
 			now := time.Now()
 			took := now.Sub(e.start)
 			o.Metrics.end(e, r.Method, status, took)
-			if handler != nil {
-				o.log(handler, r, line{e, rec.id[0], status, now, took, quiet[e.route]})
+			if log != nil {
+				log.add(r, line{e, rec.id[0], status, now, took, quiet[e.route]})
 			}
 		}()
 		next.ServeHTTP(&rec.writer, r)
@@ -87,71 +87,6 @@ type recording struct {
 	writer   responseWriter
 	body     bodyReader
 	id       [1]string // as a header has it
-}
-
-// handler returns what access log lines go to; nil if there is none.
-func (o RecordOptions) handler() slog.Handler {
-	if o.Log == nil {
-		return nil
-	}
-	h := o.Log.Handler()
-	if patient, ok := h.(interface{ Later() slog.Handler }); ok {
-		return patient.Later()
-	}
-	return h
-}
-
-// A line is what is logged of a request when it is done.
-type line struct {
-	*exchange
-	id     string
-	status int
-	now    time.Time
-	took   time.Duration
-	quiet  bool
-}
-
-// log writes the line of one request.
-func (o RecordOptions) log(h slog.Handler, r *http.Request, e line) {
-	level := slog.LevelInfo
-	if e.quiet {
-		level = slog.LevelDebug
-	}
-	if !h.Enabled(r.Context(), level) {
-		return
-	}
-	attrs := make([]slog.Attr, 0, 16)
-	attrs = append(attrs,
-		slog.String("method", cut(r.Method, maxMethod)),
-		slog.String("path", cut(r.URL.EscapedPath(), maxPath)))
-	if q := safeQuery(r.URL.RawQuery); q != "" {
-		attrs = append(attrs, slog.String("query", q))
-	}
-	attrs = append(attrs,
-		slog.Int("status", e.status),
-		slog.Int64("in", e.in.Load()),
-		slog.Int64("out", e.out),
-		slog.Float64("ms", float64(e.took.Microseconds())/1000),
-		slog.String("client", o.client(r)))
-	if e.late.Load() {
-		attrs = append(attrs, slog.Bool("too_slow", true)) // and cut for it
-	}
-	if e.user != "" {
-		attrs = append(attrs, slog.String("user", plain(cut(e.user, maxUser))))
-	}
-	if e.logIn != "" {
-		attrs = append(attrs, slog.String("login", e.logIn))
-	}
-	if e.route != "" {
-		attrs = append(attrs, slog.String("route", e.route))
-	}
-	if agent := r.UserAgent(); agent != "" {
-		attrs = append(attrs, slog.String("agent", plain(cut(agent, maxAgent))))
-	}
-	// Not by the logger, which would look up where in the source this is.
-	rec := slog.NewRecord(e.now, level, "request", 0)
-	rec.AddAttrs(append(attrs, slog.String("id", e.id))...)
-	_ = h.Handle(r.Context(), rec) // who logs can't be told that it fails
 }
 
 // client names the client; empty if it has no address, as on a unix socket.
