@@ -62,7 +62,7 @@ func ofRecords() []mutation {
 			new: "		f.busy.Unlock()\n",
 		},
 		{
-			name: "what waits for the disk joins nothing that does not", file: "internal/meta/sqlmeta/writer.go", run: "TestLateComers",
+			name: "what waits for the disk joins nothing that does not", file: "internal/meta/sqlmeta/writer.go", run: "TestLateComers", soak: true,
 			old: " && w.waiting[n].kind >= k {",
 			new: " {",
 		},
@@ -182,7 +182,7 @@ func ofUploads() []mutation {
 			new: "	if false {",
 		},
 		{
-			name: "a record that another one saved is read again", file: sessions, run: "TestStaleValue",
+			name: "a record that another one saved is read again", file: sessions, run: "TestStaleValue", soak: true,
 			old: "return t.s.version.Load() == version }",
 			new: "return true }",
 		},
