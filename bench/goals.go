@@ -64,9 +64,10 @@ const us, least, dist = "berth", "floor", "distribution"
 func goals() []goal {
 	const bcrypt = "distribution runs bcrypt for every request, so this is how slow bcrypt is, not how fast Berth"
 	const copying = "the copy through the loopback is the limit here, for everybody"
-	const request = "the kernel's and net/http's own work is the same in both; beside it stand the access log (6 % of all), policy, look-up and metrics (11 %), and nine headers more than the floor sends"
+	const request = "the kernel's and net/http's own work is the same in both; beside it stand the access log (6 % of all), policy, look-up and metrics (11 %), and seven headers more than the floor sends"
 	const pulling = "the same as for a manifest, and each blob's file is looked at once before it is sent from memory, so that damage is seen"
 	const records = "what makes it undoable is written with it, to the trash, the history and the tombstones: some ten statements and thirty pages of SQLite's log, where the floor writes a line"
+	const tagging = "a third of the CPU are five statements of SQLite, the tag's history among them, and a quarter is to read the manifest, which the floor takes unread"
 	const pushing = "each blob has a record before its first byte and a folder of its own, as registry:2 has them: two transactions more and a sync more than the floor"
 	get, small, mix := "manifest GET by tag c16", "pull of small images c16", "CI-like mix c32"
 	list := []goal{
@@ -86,10 +87,10 @@ func goals() []goal {
 		{workload: "large push, chunked c1", value: rate, rival: least, atLeast: 0.9, gate: true},
 		{workload: "push of 10-layer images c8", value: rate, rival: dist, atLeast: 4, why: pushing},
 		{workload: "push of 10-layer images c8", value: rate, rival: least, atLeast: 0.9, why: pushing},
-		{workload: "tags only c1", value: rate, rival: dist, atLeast: 6, why: records},
-		{workload: "tags only c1", value: rate, rival: least, atLeast: 0.65, why: records},
-		{workload: "tags only c16", value: rate, rival: dist, atLeast: 11, why: records},
-		{workload: "tags only c16", value: rate, rival: least, atLeast: 0.48, why: records},
+		{workload: "tags only c1", value: rate, rival: dist, atLeast: 6, why: tagging},
+		{workload: "tags only c1", value: rate, rival: least, atLeast: 0.65, why: tagging},
+		{workload: "tags only c16", value: rate, rival: dist, atLeast: 11, why: tagging},
+		{workload: "tags only c16", value: rate, rival: least, atLeast: 0.48, why: tagging},
 		{workload: "re-push of what exists c8", value: rate, rival: dist, atLeast: 8},
 		{workload: "re-push of what exists c8", value: rate, rival: least, atLeast: 0.8},
 		{workload: "delete of a manifest c1", value: rate, rival: dist, atLeast: 13, gate: true, note: "distribution reads every tag of the repository"},
