@@ -70,12 +70,18 @@ func (s *session) values(a args) ([]driver.NamedValue, error) {
 	return s.args, nil
 }
 
-func (s *session) exec(ctx context.Context, text string, a args) (driver.Result, error) {
+// ready returns a statement and what it is to be run with.
+func (s *session) ready(ctx context.Context, text string, a args) (statement, []driver.NamedValue, error) {
 	st, err := s.prepared(ctx, text)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	values, err := s.values(a)
+	return st, values, err
+}
+
+func (s *session) exec(ctx context.Context, text string, a args) (driver.Result, error) {
+	st, values, err := s.ready(ctx, text, a)
 	if err != nil {
 		return nil, err
 	}
@@ -83,11 +89,7 @@ func (s *session) exec(ctx context.Context, text string, a args) (driver.Result,
 }
 
 func (s *session) query(ctx context.Context, text string, a args) (driver.Rows, error) {
-	st, err := s.prepared(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	values, err := s.values(a)
+	st, values, err := s.ready(ctx, text, a)
 	if err != nil {
 		return nil, err
 	}
