@@ -73,9 +73,8 @@ type Blobs interface {
 // Manifests records manifests and tags.
 type Manifests interface {
 	// PutManifest stores a manifest and points tags to it. Errors: *MissingError,
-	// *SizeError, *TagTakenError. A put that changes nothing costs no transaction.
-	// *SizeError. A put that changes nothing costs no transaction; its event is
-	// one that NoteEvent records.
+	// *SizeError, *TagTakenError. A put that changes nothing costs no transaction;
+	// its event is one that NoteEvent records.
 	//
 	// From its commit on, no part that the repository has can be collected or
 	// deleted. It clears the manifest's tombstone.
