@@ -1,7 +1,6 @@
 package berth_test
 
 import (
-	"bufio"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -32,17 +31,7 @@ func BenchmarkLists(b *testing.B) {
 		{"page of the catalog", "/v2/_catalog?n=100&last=bench%2Fr000100"}, {"referrers", "/v2/bench/app/referrers/" + i.manifestDigest},
 		{"no referrers", "/v2/bench/app/referrers/" + i.blobDigest}} {
 		b.Run(q[0], func(b *testing.B) {
-			r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + q[1] + " HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n\r\n")))
-			if err != nil {
-				b.Fatal(err)
-			}
-			r.RemoteAddr = "127.0.0.1:40000"
-			w := &sink{header: http.Header{}}
-			b.ReportAllocs()
-			for b.Loop() {
-				clear(w.header)
-				s.ServeHTTP(w, r)
-			}
+			serveAgain(b, s, "GET "+q[1]+" HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n\r\n")
 		})
 	}
 }

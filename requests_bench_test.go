@@ -129,22 +129,27 @@ func (s *sink) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(io.Discard, r)
 }
 
+// serveAgain has s serve the same request again and again.
+func serveAgain(b *testing.B, s *berth.Server, request string) {
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(request)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.RemoteAddr = "127.0.0.1:40000"
+	w := &sink{header: http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		clear(w.header)
+		s.ServeHTTP(w, r)
+	}
+}
+
 // BenchmarkHandler measures requests from the handler on, without net/http.
 func BenchmarkHandler(b *testing.B) {
 	s, i := openBench(b, nil)
 	for _, name := range requestNames() {
 		b.Run(name, func(b *testing.B) {
-			r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(i.request(name, ""))))
-			if err != nil {
-				b.Fatal(err)
-			}
-			r.RemoteAddr = "127.0.0.1:40000"
-			w := &sink{header: http.Header{}}
-			b.ReportAllocs()
-			for b.Loop() {
-				clear(w.header)
-				s.ServeHTTP(w, r)
-			}
+			serveAgain(b, s, i.request(name, ""))
 		})
 	}
 }
