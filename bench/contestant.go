@@ -55,9 +55,7 @@ func (f files) ca() string       { return filepath.Join(f.dir, "ca.crt") }
 func contestants(f files, berth, distribution string) []contestant {
 	self, _ := os.Executable()
 	return []contestant{
-		{name: "berth", program: berth, modes: []mode{plain, passwords, secured, collecting}, command: func(dir, addr string, m mode) (*exec.Cmd, error) {
-			return berthCommand(f, berth, dir, addr, m), nil
-		}},
+		berthAs("berth", berth, f),
 		{name: "floor", modes: []mode{plain, secured, collecting}, command: func(dir, addr string, m mode) (*exec.Cmd, error) {
 			args := []string{"floor", dir, addr}
 			if m == secured {
@@ -75,6 +73,13 @@ func contestants(f files, berth, distribution string) []contestant {
 			return cmd, nil
 		}},
 	}
+}
+
+// berthAs is a program of Berth that takes part under a name.
+func berthAs(name, program string, f files) contestant {
+	return contestant{name: name, program: program, modes: []mode{plain, passwords, secured, collecting}, command: func(dir, addr string, m mode) (*exec.Cmd, error) {
+		return berthCommand(f, program, dir, addr, m), nil
+	}}
 }
 
 // berthCommand starts Berth as it is: what is set is what the mode asks for. Its

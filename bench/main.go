@@ -53,6 +53,7 @@ func serveFloor(args []string) error {
 // settings are what the flags say.
 type settings struct {
 	berth, distribution string
+	before              string
 	against             string
 	urls                []string
 	only                string
@@ -69,6 +70,7 @@ func parse() (settings, error) {
 	tools := os.Getenv("BERTH_TOOLS")
 	flag.StringVar(&s.berth, "berth", "bin/berth", "the `program` of Berth")
 	flag.StringVar(&s.distribution, "distribution", filepath.Join(tools, "bin", "registry"), "the `program` of distribution")
+	flag.StringVar(&s.before, "before", "", "measure this `program` of Berth, too: the one before a change")
 	flag.StringVar(&s.against, "contestants", "berth,floor,distribution", "which of them are measured")
 	flag.Func("url", "measure a registry that runs already, too: `name=http://user:password@host:port`", func(v string) error {
 		if !strings.Contains(v, "=") {
@@ -175,6 +177,9 @@ func (s settings) contestants(f files) ([]contestant, error) {
 		if slices.Contains(strings.Split(s.against, ","), c.name) {
 			list = append(list, c)
 		}
+	}
+	if s.before != "" {
+		list = append(list, berthAs("before", s.before, f))
 	}
 	for _, text := range s.urls {
 		name, address, _ := strings.Cut(text, "=")
