@@ -43,7 +43,7 @@ func (r *session) shared(ctx context.Context, list []workload) error {
 	var targets []*target
 	defer func() {
 		for _, t := range targets {
-			if err := t.remove(); err != nil {
+			if err := t.clear(); err != nil {
 				fmt.Fprintln(r.out, "bench:", err)
 			}
 		}
