@@ -22,7 +22,7 @@ import (
 //
 // Errors are *Error with code ManifestInvalid.
 func ParseManifest(contentType string, body []byte) (Manifest, error) {
-	top, err := parseObject(body, "", topKeys)
+	top, err := parseWhole(body, topKeys)
 	if err != nil {
 		return Manifest{}, err
 	}
@@ -51,7 +51,7 @@ func ParseManifest(contentType string, body []byte) (Manifest, error) {
 	if p.err != nil {
 		return Manifest{}, p.err
 	}
-	if m.Subject != nil && len(top["annotations"]) > MaxAnnotations {
+	if m.Subject != nil && len(top.get("annotations")) > MaxAnnotations {
 		return Manifest{}, invalid("annotations of a manifest with a subject are limited to %d KiB", MaxAnnotations>>10)
 	}
 	return m, nil
@@ -59,19 +59,19 @@ func ParseManifest(contentType string, body []byte) (Manifest, error) {
 
 // manifestType settles the media type: what the header says and what the body
 // says must agree, and one of them must say something.
-func manifestType(contentType string, top map[string]json.RawMessage) (string, error) {
+func manifestType(contentType string, top object) (string, error) {
 	header, _, _ := strings.Cut(contentType, ";") // the spec: ignore parameters
 	header = strings.TrimSpace(header)
 	var inner string
-	if raw, ok := top["mediaType"]; ok {
-		if err := json.Unmarshal(raw, &inner); err != nil || inner == "" {
+	if raw := top.get("mediaType"); raw != nil {
+		if inner, _ = parseMediaType(raw); inner == "" {
 			return "", invalid("mediaType is not a text")
 		}
 	}
 	switch {
-	case header == "" && inner == "" && top["manifests"] != nil:
+	case header == "" && inner == "" && top.get("manifests") != nil:
 		inner = MediaTypeIndex
-	case header == "" && inner == "" && top["layers"] != nil:
+	case header == "" && inner == "" && top.get("layers") != nil:
 		inner = MediaTypeImage
 	case header != "" && inner != "" && header != inner:
 		return "", invalid("the Content-Type is %s and the manifest's mediaType is %s: send the manifest with the Content-Type that it names",
@@ -81,7 +81,7 @@ func manifestType(contentType string, top map[string]json.RawMessage) (string, e
 	if t == "" {
 		t = header
 	}
-	if t == mediaTypeSchema1 || t == mediaTypeSchema1Signed || string(top["schemaVersion"]) == "1" {
+	if t == mediaTypeSchema1 || t == mediaTypeSchema1Signed || string(top.get("schemaVersion")) == "1" {
 		return "", invalid("this is a Docker schema 1 manifest, a format that ended in 2016: push with docker 1.10 or newer, " +
 			"or convert the image with `skopeo copy --format v2s2`")
 	}
@@ -89,6 +89,23 @@ func manifestType(contentType string, top map[string]json.RawMessage) (string, e
 		return "", invalid("media type %s is not valid: set the Content-Type header to the type of the manifest, such as %s", quote(t), MediaTypeImage)
 	}
 	return t, nil
+}
+
+// usualTypes are the media types that most descriptors have.
+var usualTypes = []string{
+	"application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.layer.v1.tar+zstd", "application/vnd.oci.image.layer.v1.tar",
+	"application/vnd.oci.image.config.v1+json", MediaTypeImage, MediaTypeIndex, "application/vnd.oci.empty.v1+json",
+	"application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.docker.container.image.v1+json", MediaTypeDocker,
+}
+
+// parseMediaType is text for a media type. A usual one takes no memory.
+func parseMediaType(raw json.RawMessage) (string, bool) {
+	for _, t := range usualTypes {
+		if len(raw) == len(t)+2 && string(raw[1:len(raw)-1]) == t && raw[0] == '"' {
+			return t, true
+		}
+	}
+	return text(raw)
 }
 
 // validMediaType checks the form type/subtype of RFC 6838, section 4.2.
@@ -109,11 +126,11 @@ func restrictedName(s string) bool {
 
 // checkShape refuses manifests that one client would read as an image and
 // another as an index.
-func checkShape(mediaType string, top map[string]json.RawMessage) error {
+func checkShape(mediaType string, top object) error {
 	switch {
-	case isIndex(mediaType) && (top["layers"] != nil || top["config"] != nil):
+	case isIndex(mediaType) && (top.get("layers") != nil || top.get("config") != nil):
 		return invalid("an index has manifests, and neither config nor layers")
-	case isImage(mediaType) && top["manifests"] != nil:
+	case isImage(mediaType) && top.get("manifests") != nil:
 		return invalid("an image manifest has config and layers, and no manifests")
 	}
 	return nil
@@ -125,6 +142,7 @@ type partReader struct {
 	strict bool
 	count  int
 	err    error
+	fields object // of the last descriptor; its memory is used again
 }
 
 func (p *partReader) fail(err error) {
@@ -134,12 +152,12 @@ func (p *partReader) fail(err error) {
 }
 
 // one reads the descriptor under key; nil if there is none.
-func (p *partReader) one(top map[string]json.RawMessage, key string) *Descriptor {
-	raw, ok := top[key]
-	if !ok || string(raw) == "null" {
+func (p *partReader) one(top object, key string) *Descriptor {
+	raw := top.get(key)
+	if raw == nil || string(raw) == "null" {
 		return nil
 	}
-	d, err := p.descriptor(raw, key)
+	d, err := p.descriptor(raw, at(key))
 	if err != nil {
 		p.fail(err)
 		return nil
@@ -148,13 +166,13 @@ func (p *partReader) one(top map[string]json.RawMessage, key string) *Descriptor
 }
 
 // many reads the array of descriptors under key.
-func (p *partReader) many(top map[string]json.RawMessage, key string) []Descriptor {
-	raw, ok := top[key]
-	if !ok || string(raw) == "null" {
+func (p *partReader) many(top object, key string) []Descriptor {
+	raw := top.get(key)
+	if raw == nil || string(raw) == "null" {
 		return nil
 	}
-	var items []json.RawMessage
-	if err := json.Unmarshal(raw, &items); err != nil {
+	items, ok := parseArray(raw)
+	if !ok {
 		p.fail(invalid("%s is not a list", key))
 		return nil
 	}
@@ -164,7 +182,7 @@ func (p *partReader) many(top map[string]json.RawMessage, key string) []Descript
 	}
 	list := make([]Descriptor, 0, len(items))
 	for i, item := range items {
-		d, err := p.descriptor(item, key+"["+strconv.Itoa(i)+"]")
+		d, err := p.descriptor(item, place{key, i})
 		if err != nil {
 			p.fail(err)
 			continue
@@ -174,34 +192,35 @@ func (p *partReader) many(top map[string]json.RawMessage, key string) []Descript
 	return list
 }
 
-func (p *partReader) descriptor(raw json.RawMessage, at string) (Descriptor, error) {
-	fields, err := parseObject(raw, at, descriptorKeys)
+func (p *partReader) descriptor(raw json.RawMessage, at place) (Descriptor, error) {
+	fields, err := parseObject(p.fields, raw, at, descriptorKeys)
 	if err != nil {
 		return Descriptor{}, err
 	}
+	p.fields = fields
 	var d Descriptor
-	var text string
-	if err := json.Unmarshal(fields["digest"], &text); err != nil {
+	digest, ok := text(fields.get("digest"))
+	if !ok {
 		return d, invalid("%s has no digest", at)
 	}
-	if d.Digest, err = ParseDigest(text); err != nil {
+	if d.Digest, err = ParseDigest(digest); err != nil {
 		return d, invalid("%s.digest: %v", at, err.(*Error).Message)
 	}
-	if d.Size, err = parseSize(fields["size"]); err != nil {
+	if d.Size, err = parseSize(fields.get("size")); err != nil {
 		if p.strict {
 			return d, invalid("%s.size: %v", at, err)
 		}
 		d.Size = UnknownSize // still a part that must not be collected
 	}
-	if raw := fields["mediaType"]; raw != nil {
-		if err := json.Unmarshal(raw, &d.MediaType); err != nil {
+	if raw := fields.get("mediaType"); raw != nil {
+		if d.MediaType, ok = parseMediaType(raw); !ok {
 			return d, invalid("%s.mediaType is not a text", at)
 		}
 	}
-	if d.URLs, err = parseURLs(fields["urls"], at); err != nil {
+	if d.URLs, err = parseURLs(fields.get("urls"), at); err != nil {
 		return d, err
 	}
-	d.Platform = parsePlatform(fields["platform"])
+	d.Platform = parsePlatform(fields.get("platform"))
 	sub := partReader{strict: true}
 	d.ArtifactType = sub.text(fields, "artifactType")
 	d.Annotations = sub.annotations(fields, "annotations")
@@ -222,18 +241,21 @@ func parseSize(raw json.RawMessage) (int64, error) {
 // parsePlatform returns os/architecture. What is no platform is none: no client
 // could choose by it.
 func parsePlatform(raw json.RawMessage) string {
+	if raw == nil {
+		return ""
+	}
 	var p struct {
 		OS           string `json:"os"`
 		Architecture string `json:"architecture"`
 	}
-	if raw == nil || json.Unmarshal(raw, &p) != nil || p.OS == "" && p.Architecture == "" {
+	if json.Unmarshal(raw, &p) != nil || p.OS == "" && p.Architecture == "" {
 		return ""
 	}
 	return p.OS + "/" + p.Architecture
 }
 
 // parseURLs accepts only web addresses. Berth itself never fetches them.
-func parseURLs(raw json.RawMessage, at string) ([]string, error) {
+func parseURLs(raw json.RawMessage, at place) ([]string, error) {
 	if raw == nil {
 		return nil, nil
 	}
@@ -250,33 +272,34 @@ func parseURLs(raw json.RawMessage, at string) ([]string, error) {
 	return list, nil
 }
 
-func (p *partReader) text(fields map[string]json.RawMessage, key string) (s string) {
-	if raw := fields[key]; raw != nil {
-		if err := json.Unmarshal(raw, &s); err != nil {
+func (p *partReader) text(fields object, key string) (s string) {
+	if raw := fields.get(key); raw != nil {
+		var ok bool
+		if s, ok = text(raw); !ok {
 			p.fail(invalid("%s is not a text", key))
 		}
 	}
 	return s
 }
 
-func (p *partReader) annotations(fields map[string]json.RawMessage, key string) map[string]string {
-	raw := fields[key]
+func (p *partReader) annotations(fields object, key string) map[string]string {
+	raw := fields.get(key)
 	if raw == nil || string(raw) == "null" {
 		return nil
 	}
-	object, err := parseObject(raw, key, nil)
+	object, err := parseObject(nil, raw, at(key), nil)
 	if err != nil {
 		p.fail(err)
 		return nil
 	}
 	list := make(map[string]string, len(object))
-	for name, value := range object {
-		var s string
-		if err := json.Unmarshal(value, &s); err != nil {
-			p.fail(invalid("%s: the value of %s is not a text", key, quote(name)))
+	for _, m := range object {
+		s, ok := text(m.value)
+		if !ok {
+			p.fail(invalid("%s: the value of %s is not a text", key, quote(m.key)))
 			return nil
 		}
-		list[name] = s
+		list[m.key] = s
 	}
 	return list
 }
