@@ -146,13 +146,13 @@ func (db *DB) open(ctx context.Context) error {
 			return err
 		}
 	}
-	pool, err := openSQLite(db.path, live, readerPragmas(), db.opts.wrap)
+	reading, err := connectSQLite(db.path, live, readerPragmas(), db.opts.wrap)
 	if err != nil {
 		return err
 	}
-	pool.SetMaxOpenConns(readers())
-	pool.SetMaxIdleConns(readers())
-	db.reader = &reader{pool: pool, dialect: sqliteDialect()}
+	pool := sql.OpenDB(reading)
+	pool.SetMaxIdleConns(1) // for what is not asked by sessions: folding
+	db.reader = &reader{pool: pool, sessions: newSessions(reading, sqliteDialect(), readers()), dialect: sqliteDialect()}
 	db.writer.folder.pool = db.reader
 	if db.clock, err = openClock(ctx, db.reader, db.opts.Running); err != nil {
 		return err

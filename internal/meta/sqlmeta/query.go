@@ -27,12 +27,13 @@ type querier interface {
 // A reader runs single queries on a pool of connections. Each sees everything
 // that was committed before it began.
 type reader struct {
-	pool    *sql.DB
-	dialect dialect
-	patient bool // queries take long, so that contexts must be watched
-	mu      sync.RWMutex
-	stmts   map[string]*sql.Stmt // by text
-	queries atomic.Int64
+	pool     *sql.DB
+	sessions *sessions // what is asked goes by them, if there are any
+	dialect  dialect
+	patient  bool // queries take long, so that contexts must be watched
+	mu       sync.RWMutex
+	stmts    map[string]*sql.Stmt // by text
+	queries  atomic.Int64
 }
 
 func (r *reader) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
@@ -70,9 +71,13 @@ func (r *reader) enter(ctx context.Context) (context.Context, error) {
 }
 
 func (r *reader) get(ctx context.Context, text string, a args, dest ...any) error {
+	waits := ctx
 	ctx, err := r.enter(ctx)
 	if err != nil {
 		return err
+	}
+	if r.sessions != nil {
+		return r.meaning(r.sessions.use(waits, func(s *session) error { return s.get(ctx, text, a, dest...) }))
 	}
 	s, err := r.prepared(ctx, text)
 	if err != nil {
@@ -82,9 +87,13 @@ func (r *reader) get(ctx context.Context, text string, a args, dest ...any) erro
 }
 
 func (r *reader) each(ctx context.Context, text string, a args, row func(scan func(dest ...any) error) error) error {
+	waits := ctx
 	ctx, err := r.enter(ctx)
 	if err != nil {
 		return err
+	}
+	if r.sessions != nil {
+		return r.meaning(r.sessions.use(waits, func(s *session) error { return s.each(ctx, text, a, row) }))
 	}
 	s, err := r.prepared(ctx, text)
 	if err != nil {
@@ -126,7 +135,11 @@ func (r *reader) close() error {
 		s.Close()
 	}
 	clear(r.stmts)
-	return r.pool.Close()
+	var err error
+	if r.sessions != nil {
+		err = r.sessions.close()
+	}
+	return errors.Join(err, r.pool.Close())
 }
 
 // notFound words meta.ErrNotFound as what was missing, and leaves other errors

@@ -19,11 +19,14 @@ func (db *DB) Relax(ctx context.Context) error {
 // relax shrinks the connections that are idle. It holds all of them at the same
 // time, or the pool would give out one again and again.
 func (r *reader) relax(ctx context.Context) (err error) {
+	if r.sessions != nil {
+		err = r.sessions.relax(ctx)
+	}
 	conns := make([]*sql.Conn, 0, r.pool.Stats().Idle)
 	for range cap(conns) {
 		c, cerr := r.pool.Conn(ctx)
 		if cerr != nil {
-			err = cerr
+			err = errors.Join(err, cerr)
 			break
 		}
 		conns = append(conns, c)

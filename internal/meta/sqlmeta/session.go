@@ -10,8 +10,8 @@ import (
 	"reflect"
 )
 
-// A session is the connection that writes, with its prepared statements. It talks
-// to the driver itself: nobody shares it, and what database/sql does for
+// A session is a connection, with its prepared statements: the one that writes, or
+// one that reads. It talks to the driver itself: nobody shares it, and what database/sql does for
 // connections that are shared costs about as much as a short statement.
 type session struct {
 	conn    driver.Conn
@@ -211,6 +211,12 @@ func store(dest any, v driver.Value) (ok bool) {
 		}
 		*d, ok = v.([]byte)
 		return ok || v == nil
+	case *sql.RawBytes: // valid until the next row, and in the same memory
+		text, is := v.(string)
+		if *d = append((*d)[:0], text...); v == nil {
+			*d = nil
+		}
+		return is || v == nil
 	case sql.Scanner:
 		return d.Scan(v) == nil
 	}
