@@ -310,6 +310,7 @@ func (w *world) cancel(s *session) {
 // haunt uses a value of a session that is over, or a session that is another's.
 func (w *world) haunt() {
 	var err error
+	want := []oci.Code{oci.BlobUploadUnknown}
 	switch {
 	case len(w.ghosts) > 0 && w.chance(80):
 		s := pick(w, w.ghosts)
@@ -318,7 +319,11 @@ func (w *world) haunt() {
 		switch op {
 		case 0:
 			err = s.stale.Cancel(w.t.Context())
+			want = append(want, success) // over is what it was to be
 		case 1:
+			if int64(len(s.content)) == 0 {
+				want = append(want, success) // nothing is done to it
+			}
 			err = s.stale.Append(w.t.Context(), s.stale.Size(), bytes.NewReader(s.content))
 		case 2:
 			err = s.stale.Commit(w.t.Context(), oci.SHA256.FromBytes(s.content))
@@ -337,7 +342,7 @@ func (w *world) haunt() {
 		return
 	}
 	before := w.s.uploads
-	w.outcome(err, []oci.Code{oci.BlobUploadUnknown})
+	w.outcome(err, want)
 	w.ended(before, nil, nil)
 }
 
@@ -387,6 +392,9 @@ func (w *world) judge(repo oci.Repo, m *manifest, tags []oci.Tag) (codes []oci.C
 		}
 	}
 	unchanged := w.s.manifests[at{repo, m.digest.String()}]
+	if unchanged && !missing && len(dangling) == 0 { // what has been taken whole is not measured again
+		wrong = false
+	}
 	for _, t := range tags {
 		to := w.s.tags[at{repo, t.String()}]
 		unchanged = unchanged && to == m.digest.String()
@@ -557,7 +565,11 @@ func (w *world) read() {
 		w.outcome(err, []oci.Code{oci.BlobUnknown})
 		return
 	}
+	full := w.faults.fired && errors.Is(w.faults.err, meta.ErrNoSpace)
 	w.outcome(err, []oci.Code{success}, func(s *state) {
+		if full && w.peek().members[k] == m { // that it was read could not be written down
+			return
+		}
 		if m.candidate && max(0, m.touched-now+w.grace) <= w.grace/2 {
 			s.members[k] = member{now, true}
 		}

@@ -90,7 +90,7 @@ func digestsOf(list []oci.Descriptor) []oci.Digest {
 // tag, however many parts there are: one, if the first tag is new or moves.
 func (db *DB) compare(ctx context.Context, p meta.ManifestPut) (meta.ManifestResult, bool, error) {
 	var res meta.ManifestResult
-	var id int64
+	var id, repo int64
 	var mediaType string
 	var body []byte
 	at := make([]int64, len(p.Tags))
@@ -105,9 +105,9 @@ func (db *DB) compare(ctx context.Context, p meta.ManifestPut) (meta.ManifestRes
 			return res, false, err
 		}
 	}
-	err := db.reader.get(ctx, `SELECT m.id, m.media_type, m.body FROM repos r JOIN manifests m ON m.repo_id = r.id
+	err := db.reader.get(ctx, `SELECT m.id, r.id, m.media_type, m.body FROM repos r JOIN manifests m ON m.repo_id = r.id
 		WHERE r.name = $1 AND m.digest = $2 AND m.size = $3`,
-		args{p.Repo.String(), p.Digest.String(), len(p.Manifest.Body)}, &id, &mediaType, &body)
+		args{p.Repo.String(), p.Digest.String(), len(p.Manifest.Body)}, &id, &repo, &mediaType, &body)
 	if err != nil && !isNotFound(err) {
 		return res, false, err
 	}
@@ -123,6 +123,11 @@ func (db *DB) compare(ctx context.Context, p meta.ManifestPut) (meta.ManifestRes
 		lost, ok := lacks[d.Digest.String()]
 		if !ok {
 			continue
+		}
+		if !lost && !p.Requires(d.Digest) { // a deleted repository of that name may have had it
+			if err := db.reader.get(ctx, sqlLost, args{repo, d.Digest.String()}, &lost); err != nil {
+				return meta.ManifestResult{}, false, err
+			}
 		}
 		if lost || p.Requires(d.Digest) {
 			return meta.ManifestResult{}, false, nil

@@ -190,6 +190,13 @@ func (r *restoring) bring(ctx context.Context, m hiddenManifest) (int64, error) 
 		parts = append(parts, n)
 		return err
 	})
+	var there bool
+	if err == nil {
+		err = r.t.get(ctx, `SELECT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1 AND digest = $2)`, args{r.to, m.digest.String()}, &there)
+	}
+	for i := range parts { // one that was taken there without its parts still has none
+		parts[i].dangling = parts[i].dangling || there
+	}
 	r.open = append(r.open, m.id)
 	for i := 0; err == nil && i < len(parts); i++ {
 		err = r.bringPart(ctx, m.repo, parts[i])

@@ -1,6 +1,7 @@
 package sqlmeta
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"testing"
@@ -88,5 +89,68 @@ func TestRestoreElsewhereKeepsTombstones(t *testing.T) {
 		if _, ok := errors.AsType[*meta.MissingError](err); !ok {
 			t.Errorf("an image without %s: got %v, want that it is missing", content, err)
 		}
+	}
+}
+
+// TestRestoreWhatIsThere holds that a manifest comes back, without a complaint,
+// to a repository that has taken it without its parts itself.
+func TestRestoreWhatIsThere(t *testing.T) {
+	a, b := mustRepo(t, "a"), mustRepo(t, "b")
+	db := withBlobs(t, a, "x")
+	mustPut(t, db, imageOf(t, a, "v1", "x"))
+	there := imageOf(t, b, "v1", "x")
+	mustPut(t, db, there)
+	if err := db.DeleteManifest(t.Context(), a, there.Digest, event.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	loseBlob(t, db, "x")
+	entries, err := db.TrashEntries(t.Context(), a, 0, 10)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("got %d entries, %v", len(entries), err)
+	}
+	if _, err := db.Restore(t.Context(), meta.Restore{ID: entries[0].ID, As: mustRepo(t, "c")}); err == nil {
+		t.Error("it came, without a part, to where it had not been")
+	}
+	mustRestore(t, db, meta.Restore{ID: entries[0].ID, As: b})
+}
+
+// TestPushAgainWithoutLostPart holds that a manifest which was taken before its
+// part came is not simply confirmed after that part has gone with a repository of
+// its name: who pushes may have seen the part there.
+func TestPushAgainWithoutLostPart(t *testing.T) {
+	a := mustRepo(t, "a")
+	db := withBlobs(t, a, "y")
+	image := imageOf(t, a, "v1", "x")
+	mustPut(t, db, image)
+	if err := db.DeleteManifest(t.Context(), a, image.Digest, event.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	pushBlob(t, db, a, "x")
+	loseBlob(t, db, "x")
+	deleted(t, db, a)
+	entries, err := db.TrashEntries(t.Context(), a, 0, 10)
+	if err != nil || len(entries) == 0 {
+		t.Fatalf("got %d entries, %v", len(entries), err)
+	}
+	mustRestore(t, db, meta.Restore{ID: entries[len(entries)-1].ID})
+	_, err = db.PutManifest(t.Context(), image)
+	if _, ok := errors.AsType[*meta.MissingError](err); !ok {
+		t.Errorf("got %v, want that the part is missing", err)
+	}
+}
+
+// loseBlob takes a blob away from all repositories, in which a tombstone stays.
+func loseBlob(t *testing.T, db *DB, content string) {
+	t.Helper()
+	err := db.write(t.Context(), durable, func(ctx context.Context, t *tx) error {
+		d := oci.SHA256.FromBytes([]byte(content)).String()
+		_, err := t.exec(ctx, `INSERT INTO losses (repo_id, digest, lost) SELECT repo_id, digest, touched FROM repo_blobs WHERE digest = $1`, d)
+		if err == nil {
+			_, err = t.exec(ctx, `DELETE FROM repo_blobs WHERE digest = $1`, d)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
