@@ -179,7 +179,9 @@ func (r *restoring) bring(ctx context.Context, m hiddenManifest) (int64, error) 
 		return 0, err
 	}
 	var parts []need
-	err = r.t.each(ctx, `SELECT digest, dangling FROM manifest_refs WHERE manifest_id = $1`, args{m.id}, func(scan func(...any) error) error {
+	// One that was taken there without its parts need not have them now.
+	err = r.t.each(ctx, `SELECT digest, dangling OR EXISTS (SELECT 1 FROM manifests WHERE repo_id = $2 AND digest = $3)
+		FROM manifest_refs WHERE manifest_id = $1`, args{m.id, r.to, m.digest.String()}, func(scan func(...any) error) error {
 		var n need
 		var digest string
 		err := scan(&digest, &n.dangling)
@@ -190,13 +192,6 @@ func (r *restoring) bring(ctx context.Context, m hiddenManifest) (int64, error) 
 		parts = append(parts, n)
 		return err
 	})
-	var there bool
-	if err == nil {
-		err = r.t.get(ctx, `SELECT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1 AND digest = $2)`, args{r.to, m.digest.String()}, &there)
-	}
-	for i := range parts { // one that was taken there without its parts still has none
-		parts[i].dangling = parts[i].dangling || there
-	}
 	r.open = append(r.open, m.id)
 	for i := 0; err == nil && i < len(parts); i++ {
 		err = r.bringPart(ctx, m.repo, parts[i])
