@@ -491,6 +491,29 @@ func TestStaleValue(t *testing.T) {
 	wantCode(t, u.Cancel(t.Context()), oci.BlobUploadUnknown)
 }
 
+// TestSavedAllTheSame holds that who was told that nothing was recorded, though it
+// was, goes on behind it: not over it.
+func TestSavedAllTheSame(t *testing.T) {
+	a, content := repo(t, "a"), randomBytes(1000)
+	d := oci.SHA256.FromBytes(content)
+	e := newEnv(t)
+	c := e.count()
+	u := e.start(a)
+	lost := errors.New("the answer is lost")
+	c.onSave = func(rec meta.Upload) error { return errors.Join(e.db.SaveUpload(t.Context(), rec), lost) }
+	if err := u.Append(t.Context(), 0, bytes.NewReader(content[:600])); !errors.Is(err, lost) {
+		t.Fatalf("got %v, want that the answer is lost", err)
+	}
+	c.onSave = nil
+	if err := u.Append(t.Context(), 600, bytes.NewReader(content[600:])); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Commit(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	e.wantBlob(a, d, content)
+}
+
 // TestFinishWrong holds that Finish refuses what Append and Commit refuse.
 func TestFinishWrong(t *testing.T) {
 	a, content := repo(t, "a"), randomBytes(large)

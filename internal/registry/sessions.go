@@ -146,7 +146,7 @@ func (t *turn) saved(rec meta.Upload) {
 	t.s.version.Store(rec.Version)
 }
 
-// over notes that the record may be gone.
+// over notes that the record may be another one, or gone.
 func (s *session) over() { s.version.Store(unsure) }
 
 // release gives the right back, if t still has it.
