@@ -269,7 +269,7 @@ func (a *appender) save(ctx context.Context) error {
 	}
 	next.Size = a.size
 	if err := a.u.c.Records.SaveUpload(ctx, next); err != nil {
-		a.u.s.over() // it may have been saved all the same
+		a.u.s.over()                    // it may have been saved all the same
 		return uploadGone(err, next.ID) // it may have expired while the client was slow
 	}
 	next.Version++

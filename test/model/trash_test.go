@@ -282,14 +282,17 @@ func (w *world) incomplete(e entry, to oci.Repo) bool {
 	whole = func(d string) bool {
 		blob, manifest := there(d)
 		m := w.pool.byDigest[mustDigest(d)]
-		if _, live := w.s.manifests[at{to, d}]; blob || live || m == nil || !manifest || seen[d] {
+		_, live := w.s.manifests[at{to, d}]
+		live = live || w.s.has(at{to, d}) && !w.s.contents[d].damaged
+		if live || m == nil || !manifest || seen[d] { // else it comes as a manifest, even if there is a blob of the same bytes
 			return blob || manifest
 		}
 		seen[d] = true
 		return !slices.ContainsFunc(m.parts(), func(part oci.Descriptor) bool { return !whole(part.Digest.String()) })
 	}
 	for _, d := range e.tags {
-		if !whole(d) {
+		_, live := w.s.manifests[at{to, d}]
+		if blob, _ := there(d); blob && !live || !whole(d) { // a tag has no use for a blob of the same bytes
 			return true
 		}
 	}

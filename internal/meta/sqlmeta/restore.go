@@ -24,6 +24,9 @@ func (db *DB) Restore(ctx context.Context, p meta.Restore) (meta.Restored, error
 		if err := r.restore(ctx); err != nil {
 			return err
 		}
+		if err := r.pointBorrowed(ctx); err != nil {
+			return err
+		}
 		if len(r.missing) > 0 {
 			return &meta.MissingError{Digests: r.missing}
 		}
@@ -47,6 +50,7 @@ type restoring struct {
 	missing []oci.Digest
 	others  []int64 // entries from which something was taken
 	open    []int64 // the manifests whose parts are being brought back
+	later   []borrowed
 }
 
 func (t *tx) restoring(ctx context.Context, p meta.Restore) (*restoring, error) {
@@ -206,7 +210,7 @@ func (r *restoring) bring(ctx context.Context, m hiddenManifest) (int64, error) 
 	}
 	id, err := r.move(ctx, m, parts)
 	for i := 0; err == nil && i < len(tags); i++ {
-		err = r.point(ctx, meta.Tag{Name: tags[i], Digest: m.digest}, id)
+		err = r.pointFrom(ctx, m.repo, meta.Tag{Name: tags[i], Digest: m.digest}, id)
 	}
 	return id, err
 }
@@ -314,10 +318,6 @@ func (r *restoring) bringPart(ctx context.Context, hidden int64, n need) error {
 	}
 	return err
 }
-
-// asItWas reports whether a whole repository comes back: then it may lack what it
-// lacked.
-func (r *restoring) asItWas() bool { return r.entry.Kind == meta.TrashRepo && r.p.Only == (oci.Ref{}) }
 
 // tookFrom notes that something was taken from the entry of a hidden repository.
 func (r *restoring) tookFrom(ctx context.Context, hidden int64) error {

@@ -133,6 +133,9 @@ func (t *tx) fetch(ctx context.Context, p meta.Restore) (manifest int64, more bo
 	if err := r.only(ctx); err != nil {
 		return 0, false, err
 	}
+	if err := r.pointBorrowed(ctx); err != nil {
+		return 0, false, err
+	}
 	if len(r.missing) > 0 {
 		return 0, false, &meta.MissingError{Digests: r.missing}
 	}
@@ -230,3 +233,36 @@ func (r *restoring) moveOrCopy(ctx context.Context, m hiddenManifest) (int64, er
 	}
 	return id, err
 }
+
+// A borrowed tag came with a part that another entry of the trash had.
+type borrowed struct {
+	tag meta.Tag
+	id  int64 // of the manifest
+}
+
+// pointFrom is point for a tag that came with a manifest out of a hidden
+// repository. That of another entry has to wait: nobody asked for it, so that it
+// may neither take the place of one of the entry's nor move one by force.
+func (r *restoring) pointFrom(ctx context.Context, hidden int64, tag meta.Tag, id int64) error {
+	if hidden == r.entry.hidden {
+		return r.point(ctx, tag, id)
+	}
+	r.later = append(r.later, borrowed{tag, id})
+	return nil
+}
+
+// pointBorrowed lets the tags of other entries point again where nothing has their
+// names.
+func (r *restoring) pointBorrowed(ctx context.Context) error {
+	r.p.Force = false
+	for _, b := range r.later {
+		if err := r.point(ctx, b.tag, b.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asItWas reports whether a whole repository comes back: then it may lack what it
+// lacked.
+func (r *restoring) asItWas() bool { return r.entry.Kind == meta.TrashRepo && r.p.Only == (oci.Ref{}) }

@@ -154,3 +154,36 @@ func loseBlob(t *testing.T, db *DB, content string) {
 		t.Fatal(err)
 	}
 }
+
+// TestRestoreLeavesOtherTags holds that a tag which comes along with a part, out of
+// another entry of the trash, does not move one that is there, not by force either.
+func TestRestoreLeavesOtherTags(t *testing.T) {
+	a := mustRepo(t, "a")
+	db := withBlobs(t, a, "x", "y")
+	part := imageOf(t, a, "v1", "x")
+	mustPut(t, db, part)
+	index := meta.ManifestPut{Repo: a, Manifest: oci.Manifest{
+		MediaType: oci.MediaTypeIndex, Body: []byte("index"), Children: []oci.Descriptor{{Digest: part.Digest, Size: int64(len(part.Manifest.Body))}},
+	}}
+	index.Digest = oci.SHA256.FromBytes(index.Manifest.Body)
+	mustPut(t, db, index)
+	if err := db.DeleteManifest(t.Context(), a, index.Digest, event.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := db.TrashEntries(t.Context(), a, 0, 10)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("got %d entries, %v", len(entries), err)
+	}
+	deleted(t, db, a)
+	pushBlob(t, db, a, "y")
+	now := imageOf(t, a, "v1", "y")
+	mustPut(t, db, now)
+	mustRestore(t, db, meta.Restore{ID: entries[0].ID, Force: true})
+	m, err := db.FindManifest(t.Context(), a, oci.Ref{Tag: mustTag(t, "v1")})
+	if err != nil || m.Digest != now.Digest {
+		t.Errorf("v1 points to %s, %v; want what was pushed since", m.Digest, err)
+	}
+	if _, err := db.FindManifest(t.Context(), a, oci.Ref{Digest: part.Digest}); err != nil {
+		t.Errorf("the part: %v", err)
+	}
+}
