@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -31,11 +32,13 @@ type conn struct {
 	release func()
 
 	closing sync.Once
-	place   link // among the idle ones; the limiter's
+	place   link    // among the idle or the busy ones; the limiter's
+	direct  *direct // nil where net/http answers everything
+	turns   turns
+	watch   watch
+	ending  atomic.Bool // it ends with the answer that is being given; set by the limiter
 	parcel  parcel
 	copies  *copyBuffers
-	lead    *[]byte // what the next answer leads with, of leads; see setLead
-	leads   *leads
 	reads   readLimit
 
 	mu       sync.Mutex
@@ -199,13 +202,6 @@ func (c *conn) CloseWrite() error {
 		return cw.CloseWrite()
 	}
 	return errors.ErrUnsupported
-}
-
-// Close closes the connection and gives its place back.
-func (c *conn) Close() error {
-	err := c.Conn.Close()
-	c.closing.Do(c.release)
-	return err
 }
 
 // A patience decides how long one write waits for a slow peer.

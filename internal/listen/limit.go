@@ -36,7 +36,16 @@ type limiter struct {
 	mu      sync.Mutex
 	waiting int
 	idle    ring // of the idle ones, longest idle first
+	busy    ring // of those with a request, longest busy first
+	slow    ring // of those with one that has taken long
+	round   uint // of looking for those that take long
+	looks   bool // the next round will be
+	look    *time.Timer
 }
+
+// roundTime is how often is looked for requests that take long, as long as there are
+// any. They have taken between one and two rounds then.
+const roundTime = 50 * time.Millisecond
 
 // A ring is a list of connections that are linked with each other, so that a
 // request, before which one leaves it and after which one enters it, costs no
@@ -45,12 +54,14 @@ type ring struct{ first, last *conn }
 
 // A link is what a connection knows of its place in a ring.
 type link struct {
-	in         bool
+	in         *ring // nil outside of any
 	prev, next *conn
+	round      uint // in which it came in
+	answers    bool // to a request that net/http knows nothing of
 }
 
 func (r *ring) push(c *conn) {
-	c.place = link{in: true, prev: r.last}
+	c.place = link{in: r, prev: r.last}
 	if r.last == nil {
 		r.first = c
 	} else {
@@ -59,10 +70,10 @@ func (r *ring) push(c *conn) {
 	r.last = c
 }
 
-// remove takes c out, if it is in.
-func (r *ring) remove(c *conn) {
-	at := c.place
-	if !at.in {
+// remove takes c out of the ring that it is in, if any.
+func remove(c *conn) {
+	at, r := c.place, c.place.in
+	if r == nil {
 		return
 	}
 	c.place = link{}
@@ -79,7 +90,10 @@ func (r *ring) remove(c *conn) {
 }
 
 func newLimiter(n int, queue time.Duration) *limiter {
-	return &limiter{places: make(chan struct{}, n), queue: queue}
+	l := &limiter{places: make(chan struct{}, n), queue: queue}
+	l.look = time.AfterFunc(time.Hour, l.findSlow)
+	l.look.Stop()
+	return l
 }
 
 // enter takes a place and reports false if there was none for the time of
@@ -116,7 +130,7 @@ func (l *limiter) closeIdle() {
 	l.mu.Lock()
 	first := l.idle.first
 	if first != nil {
-		l.idle.remove(first)
+		remove(first)
 	}
 	l.mu.Unlock()
 	if first != nil {
@@ -127,7 +141,7 @@ func (l *limiter) closeIdle() {
 // leave gives the place of c back.
 func (l *limiter) leave(c *conn) {
 	l.mu.Lock()
-	l.idle.remove(c)
+	remove(c)
 	l.mu.Unlock()
 	<-l.places
 }
@@ -142,11 +156,18 @@ func (l *limiter) state(nc net.Conn, s http.ConnState) {
 		return
 	}
 	l.mu.Lock()
-	l.idle.remove(c)
-	if s == http.StateIdle {
-		l.idle.push(c)
+	remove(c)
+	makeRoom := false
+	switch {
+	case s == http.StateIdle:
+		makeRoom = l.rest(c)
+		c.turns.rest()
+		c.reads.calm()
+	case s == http.StateHijacked:
+		c.turns.stage = blind
+	case s == http.StateActive && c.direct != nil:
+		l.work(c)
 	}
-	makeRoom := s == http.StateIdle && l.waiting > 0
 	l.mu.Unlock()
 	if makeRoom {
 		l.closeIdle()
@@ -161,6 +182,7 @@ type listener struct {
 	limit  *limiter
 	pace   pace
 	copies *copyBuffers
+	direct *direct // nil under TLS
 	expect protocol
 	log    *slog.Logger
 }
@@ -213,7 +235,7 @@ func (l *listener) isClosed() bool {
 }
 
 func (l *listener) wrap(nc net.Conn) net.Conn {
-	c := &conn{Conn: nc, pace: l.pace, expect: l.expect, copies: l.copies}
+	c := &conn{Conn: nc, pace: l.pace, expect: l.expect, copies: l.copies, direct: l.direct}
 	c.release = func() { l.limit.leave(c) }
 	return c
 }

@@ -17,7 +17,7 @@ func TestRing(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 10_000 {
 		c := conns[random.IntN(len(conns))]
-		r.remove(c)
+		remove(c)
 		want = slices.DeleteFunc(want, func(x *conn) bool { return x == c })
 		if random.IntN(3) > 0 {
 			r.push(c)

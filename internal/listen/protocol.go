@@ -47,7 +47,7 @@ const (
 
 // Read reads, and looks at the very first byte of the connection.
 func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.read(p)
+	n, err := c.receive(p)
 	if c.expect == anyProtocol || n == 0 {
 		return n, err
 	}

@@ -88,9 +88,9 @@ type Server struct {
 	body    pace
 	write   pace
 	parcels *sync.Pool // for what is held back
-	leads   *leads
 	copies  *copyBuffers
-	running atomic.Int64
+	direct  *direct
+	running atomic.Int64 // handlers
 }
 
 // NewServer returns a server of h. It opens nothing and starts nothing.
@@ -104,8 +104,11 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 		write: pace{stall: cmp.Or(o.WriteStall, 60*time.Second), rate: cmp.Or(o.WriteRate, 1024)},
 
 		parcels: newParcels(),
-		leads:   newLeads(),
 		copies:  newCopyBuffers(),
+	}
+	s.direct = &direct{
+		handler: h, idle: cmp.Or(o.IdleTimeout, 120*time.Second),
+		limit: s.limit, running: &s.running, parcels: s.parcels, scraps: newScraps(),
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -186,10 +189,10 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 // serve serves one listener until the server is closed.
 func (s *Server) serve(l net.Listener) error {
 	secure := s.opts.TLS != nil && l.Addr().Network() != "unix"
-	w := &listener{Listener: l, closed: make(chan struct{}), limit: s.limit, pace: s.write, copies: s.copies, log: s.opts.Log, expect: plainHTTP}
+	w := &listener{Listener: l, closed: make(chan struct{}), limit: s.limit, pace: s.write, copies: s.copies, direct: s.direct, log: s.opts.Log, expect: plainHTTP}
 	var err error
 	if secure {
-		w.expect = overTLS
+		w.expect, w.direct = overTLS, nil
 		err = s.http.ServeTLS(w, "", "")
 	} else {
 		err = s.http.Serve(w)
@@ -209,25 +212,36 @@ func (s *Server) shutdown(ctx context.Context, cut context.CancelCauseFunc) erro
 	grace, cancel := context.WithTimeout(ctx, s.opts.ShutdownGrace)
 	defer cancel()
 	err := s.http.Shutdown(grace)
+	if err == nil { // connections that answer by themselves were idle to net/http
+		err = s.waitForHandlers(grace)
+	}
 	if err == nil || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	running := int(s.running.Load())
 	cut(ErrShutdown)
 	err = s.http.Close()
-	s.waitForHandlers()
+	s.limit.cut()
+	after, cancel := context.WithTimeout(ctx, handlerGrace)
+	defer cancel()
+	_ = s.waitForHandlers(after) // they had their time
 	if running > 0 {
 		err = errors.Join(&CutError{Requests: running, Grace: s.opts.ShutdownGrace}, err)
 	}
 	return err
 }
 
-// waitForHandlers waits, within handlerGrace, for handlers whose connections
-// are closed.
-func (s *Server) waitForHandlers() {
+// waitForHandlers waits for handlers whose connections net/http has closed. The error
+// is that ctx has ended before.
+func (s *Server) waitForHandlers(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for until := time.Now().Add(handlerGrace); s.running.Load() > 0 && time.Now().Before(until); {
-		<-tick.C
+	for s.running.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -63,9 +62,6 @@ func (c *conn) Write(p []byte) (int, error) {
 	h := &c.parcel
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if c.lead != nil {
-		return c.writeLed(p)
-	}
 	if h.put(p) {
 		return len(p), nil
 	}
@@ -112,21 +108,18 @@ func withConn(ctx context.Context, nc net.Conn) context.Context {
 		nc = t.NetConn()
 	}
 	c, _ := nc.(*conn)
-	return context.WithValue(ctx, connKey{}, c)
+	ctx = context.WithValue(ctx, connKey{}, c)
+	if c != nil && c.direct != nil {
+		c.newTurns(ctx)
+	}
+	return ctx
 }
 
 // A wholeWriter is the http.ResponseWriter of an HTTP/1 request whose conn holds
 // back the beginning of the answer. A flush sends it.
-//
-// Its Header is its own until the answer begins, so that the lead can be taken out
-// of it; changes behind that, which in net/http would be trailers, are without
-// effect. Under TLS, where the conn doesn't see the answer, it is net/http's.
 type wholeWriter struct {
 	http.ResponseWriter
-	c      *conn
-	leads  *leads
-	header http.Header // nil under TLS
-	begun  bool
+	c *conn
 }
 
 // serveWhole has next answer a request without a body, which nobody waits for a
@@ -139,63 +132,15 @@ func (s *Server) serveWhole(w http.ResponseWriter, r *http.Request, next http.Ha
 	}
 	c.parcel.open(s.parcels)
 	defer c.dropHeld()
-	whole := &wholeWriter{ResponseWriter: w, c: c, leads: s.leads}
-	if r.TLS == nil {
-		c.setLead(s.leads, nil)
-		whole.header = s.leads.headers.Get().(http.Header)
-	}
+	whole := &wholeWriter{w, c}
 	next.ServeHTTP(whole, r)
-	whole.begin()
 	if c.holds() {
 		whole.Flush() // what net/http has, too
 	}
-	if whole.header != nil {
-		clear(whole.header)
-		s.leads.headers.Put(whole.header)
-	}
-}
-
-// Header implements http.ResponseWriter.
-func (w *wholeWriter) Header() http.Header {
-	if w.header == nil {
-		return w.ResponseWriter.Header()
-	}
-	return w.header
-}
-
-// begin gives net/http its part of the header, and the conn the rest.
-func (w *wholeWriter) begin() {
-	if w.begun {
-		return
-	}
-	w.begun = true
-	if w.header != nil {
-		w.c.setLead(w.leads, w.leads.split(w.header, w.ResponseWriter.Header()))
-	}
-}
-
-// WriteHeader begins the answer, unless the status is an informational one, which
-// carries all headers that there are so far.
-func (w *wholeWriter) WriteHeader(status int) {
-	if status < 200 && !w.begun && w.header != nil {
-		maps.Copy(w.ResponseWriter.Header(), w.header)
-		w.ResponseWriter.WriteHeader(status)
-		clear(w.ResponseWriter.Header())
-		return
-	}
-	w.begin()
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write writes p.
-func (w *wholeWriter) Write(p []byte) (int, error) {
-	w.begin()
-	return w.ResponseWriter.Write(p)
 }
 
 // ReadFrom sends what src holds; if that is a file, by the kernel.
 func (w *wholeWriter) ReadFrom(src io.Reader) (int64, error) {
-	w.begin()
 	return io.Copy(w.ResponseWriter, src) // which offers ReadFrom
 }
 
@@ -204,7 +149,6 @@ func (w *wholeWriter) Flush() { _ = w.FlushError() } // the next Write reports i
 
 // FlushError sends what is buffered; http.ResponseController calls it.
 func (w *wholeWriter) FlushError() error {
-	w.begin()
 	return errors.Join(http.NewResponseController(w.ResponseWriter).Flush(), w.c.sendHeld())
 }
 

@@ -16,8 +16,8 @@ import (
 	"testing"
 )
 
-// leading are handlers whose answers must be what net/http alone makes of them.
-func leading(t *testing.T) map[string]http.HandlerFunc {
+// answering are handlers whose answers must be what net/http alone makes of them.
+func answering(t *testing.T) map[string]http.HandlerFunc {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, bytes.Repeat([]byte("file"), 10_000), 0o600); err != nil {
 		t.Fatal(err)
@@ -138,10 +138,10 @@ func (a *asker) ask(method, version string) string {
 		strings.Join(lines, "\n"), len(body), body)
 }
 
-// TestLead compares answers with those of net/http alone, several over one
+// TestReply compares answers with those of net/http alone, several over one
 // connection.
-func TestLead(t *testing.T) {
-	for name, h := range leading(t) {
+func TestReply(t *testing.T) {
+	for name, h := range answering(t) {
 		t.Run(name, func(t *testing.T) {
 			plain := httptest.NewServer(h)
 			defer plain.Close()
@@ -159,8 +159,8 @@ func TestLead(t *testing.T) {
 	}
 }
 
-// TestLeadsDontMix has many ask at once for what differs for each.
-func TestLeadsDontMix(t *testing.T) {
+// TestRepliesDontMix has many ask at once for what differs for each.
+func TestRepliesDontMix(t *testing.T) {
 	s := serve(t, ServerOptions{}, func(w http.ResponseWriter, r *http.Request) {
 		of := r.URL.Query().Get("of")
 		w.Header()["Etag"] = []string{of}

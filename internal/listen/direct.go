@@ -1,0 +1,273 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// net/http starts a goroutine for each request that reads on while its handler runs,
+// ends it through the socket's deadline, and keeps, copies and sorts headers: for a
+// short answer that costs more than all the rest. So a plain HTTP/1.1 request without
+// a body is answered by the conn itself, inside of the Read in which net/http waits
+// for it. net/http gets all others, and what comes behind a request of which the conn
+// can't tell where it ends. The first one of a connection is always net/http's.
+//
+// A conn counts what it hands to net/http. It answers only where that ended with a
+// request, and net/http has said that it is done with it. So no byte of a body, and
+// nothing that net/http has begun to read, is ever taken for a request.
+
+// A stage is where a connection stands between requests.
+type stage uint8
+
+const (
+	fresh   stage = iota // nothing was read
+	within               // net/http has a request, not all of its body
+	ended                // net/http has a request, and all of it
+	between              // the next byte begins a request, and net/http waits for it
+	blind                // nobody but net/http can tell
+)
+
+// A direct is what the conns of a server need to answer by themselves.
+type direct struct {
+	handler http.Handler
+	idle    time.Duration // between two requests
+	limit   *limiter
+	running *atomic.Int64
+	parcels *sync.Pool
+	scraps  *scraps
+	dates   dates
+}
+
+// turns is how far a conn is with its requests. It belongs to whoever reads.
+type turns struct {
+	stage stage
+	left  int64 // of a body, while within
+	head  head
+
+	// set when the connection begins
+	begin  func() (context.Context, context.CancelFunc) // a request
+	remote string
+}
+
+// receive reads for net/http, and answers what it can.
+func (c *conn) receive(p []byte) (int, error) {
+	t := &c.turns
+	switch {
+	case c.direct == nil || t.stage == blind:
+		return c.read(p)
+	case t.stage == within:
+		n, err := c.read(p[:min(int64(len(p)), t.left)])
+		t.left -= int64(n)
+		if t.left == 0 {
+			t.stage = ended
+		}
+		return n, err
+	case t.stage == ended: // net/http looks whether the client is still there
+		if !c.park() {
+			return 0, os.ErrDeadlineExceeded
+		}
+		n, err := c.read(p)
+		if n > 0 {
+			t.stage = blind
+		}
+		return n, err
+	}
+	return c.receiveHead(p)
+}
+
+// receiveHead reads where a request begins. It returns what net/http is to read.
+func (c *conn) receiveHead(p []byte) (n int, err error) {
+	t := &c.turns
+	for {
+		if n == 0 {
+			if n, err = c.read(p); n == 0 {
+				return 0, err
+			}
+		}
+		if err != nil || !t.head.read(p[:n]) {
+			t.stage = blind
+			return n, err
+		}
+		var r *http.Request
+		var w *reply
+		if t.stage == between && t.head.length == 0 {
+			r, w = c.request()
+		}
+		if r == nil {
+			t.hand(n)
+			return n, nil
+		}
+		size := t.head.size
+		n = copy(p, p[size:n])
+		more, err := c.answer(w, r, p[n:])
+		if n += more; err != nil {
+			return 0, err
+		}
+	}
+}
+
+// hand notes that net/http gets n bytes, which begin with the head.
+func (t *turns) hand(n int) {
+	t.left = int64(t.head.size) + t.head.length - int64(n)
+	switch {
+	case t.left > 0:
+		t.stage = within
+	case t.left == 0:
+		t.stage = ended
+	default: // it has the beginning of the next one, too
+		t.stage = blind
+	}
+}
+
+// rest notes that net/http is done with a request, and waits for the next.
+func (t *turns) rest() {
+	switch t.stage {
+	case ended:
+		t.stage = between
+	case blind: // others may be reading, of HTTP/2
+	default:
+		t.stage = blind // we don't agree
+	}
+}
+
+// An exchange is what one request takes, in one piece.
+type exchange struct {
+	reply reply
+	url   url.URL
+}
+
+// request makes a request of the head; nil if only net/http can say what is wrong with it.
+func (c *conn) request() (*http.Request, *reply) {
+	h := &c.turns.head
+	e := &exchange{}
+	u, target, err := h.url(&e.url)
+	if err != nil {
+		return nil, nil
+	}
+	ctx, cancel := c.turns.begin()
+	e.reply = reply{c: c, cancel: cancel, isHead: h.method == http.MethodHead, length: -1}
+	r := http.Request{
+		Method: h.method, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: h.header(), Body: http.NoBody, Host: h.host, RemoteAddr: c.turns.remote, RequestURI: target,
+	}
+	return r.WithContext(ctx), &e.reply
+}
+
+// answer has the handler answer r, and sends what it has said. What comes meanwhile
+// is read into ahead, and the number of its bytes returned. The error is the end of
+// the connection. A handler that panics does so in net/http's hands, which close it.
+func (c *conn) answer(w *reply, r *http.Request, ahead []byte) (n int, err error) {
+	d := c.direct
+	d.running.Add(1)
+	defer d.running.Add(-1)
+	d.limit.begin(c)
+	c.watch.begin(w.cancel, ahead)
+	c.parcel.open(d.parcels)
+	w.header = d.scraps.headers.Get().(http.Header)
+	goesOn := false
+	defer func() {
+		w.cancel()
+		c.dropHeld()
+		n, err = c.watch.end(c)
+		if !d.limit.end(c) && err == nil && goesOn {
+			err = c.SetReadDeadline(time.Now().Add(d.idle))
+		} else if err == nil {
+			err = io.EOF
+		}
+	}()
+	d.handler.ServeHTTP(w, r)
+	w.cancel()
+	goesOn = w.finish()
+	return 0, nil
+}
+
+// A watch reads on while a request takes long, since nothing else tells that its
+// client has left.
+type watch struct {
+	mu     sync.Mutex
+	cancel context.CancelFunc // of the request; nil without one
+	ahead  []byte
+	n      int
+	err    error
+	done   chan struct{} // closed when the reading has ended; nil if it has not begun
+}
+
+func (w *watch) begin(cancel context.CancelFunc, ahead []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cancel, w.ahead, w.n, w.err, w.done = cancel, ahead, 0, nil, nil
+}
+
+// start begins to read, if a request is being answered and nobody reads yet.
+func (w *watch) start(c *conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cancel == nil || w.done != nil || len(w.ahead) == 0 {
+		return
+	}
+	w.done = make(chan struct{})
+	if w.err = c.SetReadDeadline(time.Time{}); w.err != nil {
+		close(w.done)
+		return
+	}
+	go func(cancel context.CancelFunc) {
+		defer close(w.done)
+		w.n, w.err = c.read(w.ahead)
+		if w.err != nil && !errors.Is(w.err, os.ErrDeadlineExceeded) {
+			cancel()
+		}
+	}(w.cancel)
+}
+
+// end ends the reading, and returns what came of it.
+func (w *watch) end(c *conn) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cancel = nil
+	if w.done == nil {
+		return 0, nil
+	}
+	_ = c.SetReadDeadline(time.Unix(1, 0)) // a connection that is closed ends it, too
+	<-w.done
+	if errors.Is(w.err, os.ErrDeadlineExceeded) {
+		return w.n, nil
+	}
+	return w.n, w.err
+}
+
+// Close closes the connection and gives its place back. While it is being answered
+// on, whoever closes it takes it for idle, and means that nothing more is to come.
+func (c *conn) Close() error {
+	if c.direct != nil && c.direct.limit.endsLater(c) {
+		return nil
+	}
+	return c.abandon()
+}
+
+// abandon closes the connection, whatever it is doing.
+func (c *conn) abandon() error {
+	err := c.Conn.Close()
+	c.reads.hurry()
+	c.closing.Do(c.release)
+	return err
+}
+
+// newTurns prepares c for the requests of a connection.
+func (c *conn) newTurns(ctx context.Context) {
+	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.LocalAddr())
+	ctx, end := context.WithCancel(ctx)
+	release := c.release
+	c.release = func() { end(); release() }
+	c.turns.begin = func() (context.Context, context.CancelFunc) { return context.WithCancel(ctx) }
+	c.turns.remote = c.RemoteAddr().String()
+}
+
+var _ net.Conn = (*conn)(nil)
