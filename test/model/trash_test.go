@@ -125,6 +125,11 @@ func (w *world) peekTrash(s *state) {
 	}, &id, &kind, &reason, &repo, &n, &ticks)
 	w.rows(`SELECT entry, name, digest FROM trash_tags UNION ALL
 		SELECT r.trash, t.name, t.digest FROM tags t JOIN repos r ON r.id = t.repo_id WHERE r.trash <> 0`, func() { s.trash[id].tags[name] = more }, &id, &name, &more)
+	w.rows(`SELECT id, tags, digest FROM trash`, func() {
+		for tag := range strings.FieldsSeq(name) {
+			s.trash[id].tags[tag] = more
+		}
+	}, &id, &name, &more)
 	w.rows(`SELECT r.trash, m.digest, m.body FROM manifests m JOIN repos r ON r.id = m.repo_id WHERE r.trash <> 0`, func() {
 		s.trash[id].manifests[name] = mustDigest(name).Algorithm().FromBytes(body).String() == name
 	}, &id, &name, &body)

@@ -13,6 +13,16 @@ func ofTrash() []mutation {
 			new: "		WHERE f.manifest_id = -$1 ON CONFLICT (repo_id, digest) DO NOTHING`, id, b.hidden)",
 		},
 		{
+			name: "a manifest comes back with its tags", file: trash, run: "TestContracts/Trash$", soak: true,
+			old: "		b.tags, tags = tags, nil\n",
+			new: "		tags = nil\n",
+		},
+		{
+			name: "the last manifest takes its repository off the list", file: "internal/meta/sqlmeta/manifests.go", run: "TestContracts", soak: true,
+			old: "	if m.alone {\n",
+			new: "	if false {\n",
+		},
+		{
 			name: "a deleted repository leaves tombstones", file: repo, run: "TestContracts/TrashRepo",
 			old: "		WHERE r.id = $1 AND (EXISTS",
 			new: "		WHERE r.id = -$1 AND (EXISTS",

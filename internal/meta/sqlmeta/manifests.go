@@ -19,42 +19,60 @@ const (
 // DeleteManifest implements meta.Manifests.
 func (db *DB) DeleteManifest(ctx context.Context, repo oci.Repo, d oci.Digest, by event.Actor) error {
 	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
-		var id, repoID int64
-		var holder string
+		m := doomed{digest: d}
+		var repoID int64
+		var holder, tags string
 		err := t.get(ctx, `SELECT m.id, r.id, COALESCE((SELECT h.digest FROM manifest_refs f JOIN manifests h ON h.id = f.manifest_id
-				WHERE f.repo_id = r.id AND f.digest = m.digest LIMIT 1), '')
-			FROM repos r JOIN manifests m ON m.repo_id = r.id WHERE r.name = $1 AND m.digest = $2`, args{repo.String(), d.String()}, &id, &repoID, &holder)
+				WHERE f.repo_id = r.id AND f.digest = m.digest LIMIT 1), ''),
+				COALESCE((SELECT string_agg(name, ' ') FROM tags WHERE manifest_id = m.id), ''), `+sqlAlone+`
+			FROM repos r JOIN manifests m ON m.repo_id = r.id WHERE r.name = $1 AND m.digest = $2`, args{repo.String(), d.String()},
+			&m.id, &repoID, &holder, &tags, &m.alone)
 		if err != nil {
 			return notFound(err, "manifest "+d.String(), repo)
 		}
 		if holder != "" {
 			return inUse(holder)
 		}
+		if m.tags, err = split(tags, oci.ParseTag); err != nil {
+			return err
+		}
 		b := &bin{t: t, repo: repoID, name: repo, kind: meta.TrashManifest, digest: d, reason: meta.ReasonDeleted, by: by}
-		return b.takeManifest(ctx, id, d)
+		return b.takeManifest(ctx, m)
 	})
 }
 
+// A doomed manifest is about to go from its repository.
+type doomed struct {
+	id     int64
+	digest oci.Digest
+	tags   []oci.Tag // that point to it
+	alone  bool      // its repository may have no other
+}
+
+// sqlAlone reports whether the repository of manifest m has no other.
+const sqlAlone = `NOT EXISTS (SELECT 1 FROM manifests o WHERE o.repo_id = m.repo_id AND o.id <> m.id)`
+
 // dropManifest takes a manifest away from its repository with the tags that point
-// to it, which it returns, and leaves a tombstone. What becomes of it, and of the
-// grace of its parts, is move's to do: see discard.
-func (t *tx) dropManifest(ctx context.Context, why tagChange, id int64, d oci.Digest, move func(ctx context.Context, id int64) error) ([]oci.Tag, error) {
+// to it, and leaves a tombstone. What becomes of it, and of the grace of its parts,
+// is move's to do: see discard.
+func (t *tx) dropManifest(ctx context.Context, why tagChange, m doomed, move func(ctx context.Context, id int64) error) error {
 	repo := why.repo
-	if err := t.unwritten(ctx, repo, meta.LinkName{Kind: meta.RevisionLink, Name: d.String()}); err != nil {
-		return nil, err
+	if err := t.untag(ctx, why, m); err != nil {
+		return err
 	}
-	tags, err := t.untag(ctx, why, d, id)
-	if err != nil {
-		return nil, err
+	if err := t.unwritten(ctx, repo, meta.LinkName{Kind: meta.RevisionLink, Name: m.digest.String()}); err != nil {
+		return err
 	}
-	if err := move(ctx, id); err != nil {
-		return nil, err
+	if err := move(ctx, m.id); err != nil {
+		return err
 	}
-	_, err = t.exec(ctx, `UPDATE repos SET listed = 0 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1)`, repo)
-	if err != nil {
-		return nil, err
+	if m.alone {
+		_, err := t.exec(ctx, `UPDATE repos SET listed = 0 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE repo_id = $1)`, repo)
+		if err != nil {
+			return err
+		}
 	}
-	return tags, t.lose(ctx, repo, d.String())
+	return t.lose(ctx, repo, m.digest.String())
 }
 
 // discard removes a manifest for good and begins the grace of its parts anew.

@@ -231,7 +231,7 @@ func (db *DB) Prune(ctx context.Context, repo oci.Repo, before time.Time, limit 
 			if err != nil {
 				return err
 			}
-			if err := b.takeManifest(ctx, l.id, d); err != nil {
+			if err := b.takeManifest(ctx, doomed{id: l.id, digest: d, alone: true}); err != nil {
 				return err
 			}
 			gone = append(gone, d)

@@ -134,7 +134,7 @@ func (r *restoring) end(ctx context.Context) error {
 // dropEmpty drops the other entries that have nothing any more.
 func (r *restoring) dropEmpty(ctx context.Context) error {
 	for _, id := range r.others {
-		_, err := r.t.exec(ctx, `UPDATE trash SET dropped = 1 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM trash_tags WHERE entry = $1)
+		_, err := r.t.exec(ctx, `UPDATE trash SET dropped = 1 WHERE id = $1 AND tags = '' AND NOT EXISTS (SELECT 1 FROM trash_tags WHERE entry = $1)
 			AND NOT EXISTS (SELECT 1 FROM repos h CROSS JOIN repo_blobs m ON m.repo_id = h.id WHERE h.trash = $1 AND h.trash <> 0)
 			AND NOT EXISTS (SELECT 1 FROM repos h CROSS JOIN manifests m ON m.repo_id = h.id WHERE h.trash = $1 AND h.trash <> 0)`, id)
 		if err != nil {

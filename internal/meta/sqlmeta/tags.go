@@ -2,8 +2,6 @@ package sqlmeta
 
 import (
 	"context"
-	"slices"
-	"strings"
 
 	"berth/internal/event"
 	"berth/internal/meta"
@@ -106,35 +104,35 @@ func (t *tx) removeTag(ctx context.Context, c tagChange, tag oci.Tag) (oci.Diges
 	return from, t.noteTag(ctx, c, tag, from, oci.Digest{})
 }
 
-// untag removes the tags that point to manifest d, which has that number, and
-// returns them.
-func (t *tx) untag(ctx context.Context, c tagChange, d oci.Digest, manifest int64) ([]oci.Tag, error) {
-	var tags []oci.Tag
-	err := t.each(ctx, `SELECT name FROM tags WHERE manifest_id = $1`, args{manifest}, func(scan func(...any) error) error {
-		var name string
-		if err := scan(&name); err != nil {
+// tagsOf returns the tags that point to a manifest, in byte order.
+func (t *tx) tagsOf(ctx context.Context, manifest int64) ([]oci.Tag, error) {
+	var all string
+	err := t.get(ctx, `SELECT COALESCE(string_agg(name, ' '), '') FROM tags WHERE manifest_id = $1`, args{manifest}, &all)
+	if err != nil {
+		return nil, err
+	}
+	return split(all, oci.ParseTag)
+}
+
+// untag removes the tags that point to a manifest.
+func (t *tx) untag(ctx context.Context, c tagChange, m doomed) error {
+	if len(m.tags) == 0 {
+		return nil
+	}
+	for _, tag := range m.tags {
+		if err := t.allow(c, tag, m.digest, oci.Digest{}); err != nil {
 			return err
 		}
-		tag, err := oci.ParseTag(name)
-		if err == nil {
-			err = t.allow(c, tag, d, oci.Digest{})
-		}
-		tags = append(tags, tag)
+	}
+	if _, err := t.exec(ctx, `DELETE FROM tags WHERE manifest_id = $1`, m.id); err != nil {
 		return err
-	})
-	if err != nil || len(tags) == 0 {
-		return nil, err
 	}
-	if _, err := t.exec(ctx, `DELETE FROM tags WHERE manifest_id = $1`, manifest); err != nil {
-		return nil, err
-	}
-	slices.SortFunc(tags, func(a, b oci.Tag) int { return strings.Compare(a.String(), b.String()) })
-	for _, tag := range tags {
-		if err := t.noteTag(ctx, c, tag, d, oci.Digest{}); err != nil {
-			return nil, err
+	for _, tag := range m.tags {
+		if err := t.noteTag(ctx, c, tag, m.digest, oci.Digest{}); err != nil {
+			return err
 		}
 	}
-	return tags, nil
+	return nil
 }
 
 // unhide removes at most limit tags of a repository that is in the trash, those

@@ -258,20 +258,21 @@ func (t *tx) takeLoss(ctx context.Context, c tagChange, l meta.Link) error {
 	case meta.TagLink:
 		return t.takeTagLoss(ctx, c, l)
 	case meta.RevisionLink:
-		var id int64
-		err := t.get(ctx, `SELECT id FROM manifests WHERE repo_id = $1 AND digest = $2`, args{repo, l.Name}, &id)
+		m := doomed{alone: true}
+		err := t.get(ctx, `SELECT id FROM manifests WHERE repo_id = $1 AND digest = $2`, args{repo, l.Name}, &m.id)
 		if isNotFound(err) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		d, err := oci.ParseDigest(l.Name)
-		if err != nil {
+		if m.digest, err = oci.ParseDigest(l.Name); err != nil {
 			return err
 		}
-		_, err = t.dropManifest(ctx, c, id, d, t.discard) // who listens has heard of it from registry:2
-		return err
+		if m.tags, err = t.tagsOf(ctx, m.id); err != nil {
+			return err
+		}
+		return t.dropManifest(ctx, c, m, t.discard) // who listens has heard of it from registry:2
 	}
 	var one int
 	err := t.get(ctx, sqlMember, args{repo, l.Name}, &one)

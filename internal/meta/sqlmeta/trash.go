@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"berth/internal/event"
 	"berth/internal/meta"
@@ -26,8 +27,9 @@ type bin struct {
 	reason meta.TrashReason
 	by     event.Actor
 
-	entry  int64 // 0 until there is something in it
-	hidden int64 // the repository that has what it holds; 0 until there is one
+	tags   []oci.Tag // that went with the digest before there was an entry
+	entry  int64     // 0 until there is something in it
+	hidden int64     // the repository that has what it holds; 0 until there is one
 }
 
 // change says for the history of tags what is going on.
@@ -56,9 +58,9 @@ func (b *bin) open(ctx context.Context) error {
 	if !b.keeps() {
 		dropped = 1
 	}
-	id, err := b.t.insert(ctx, `INSERT INTO trash (kind, reason, repo, digest, deleted, deleted_us, by_name, by_addr, by_via, dropped)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		string(b.kind), string(b.reason), b.name.String(), digestText(b.digest), b.t.ticks(), b.t.wall(), b.by.Name, b.by.Addr, b.by.Via, dropped)
+	id, err := b.t.insert(ctx, `INSERT INTO trash (kind, reason, repo, digest, deleted, deleted_us, by_name, by_addr, by_via, dropped, tags)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		string(b.kind), string(b.reason), b.name.String(), digestText(b.digest), b.t.ticks(), b.t.wall(), b.by.Name, b.by.Addr, b.by.Via, dropped, joinTags(b.tags))
 	b.entry = id
 	return err
 }
@@ -82,40 +84,60 @@ func (b *bin) hide(ctx context.Context) error {
 	return err
 }
 
-// takeTag notes that a tag went.
-func (b *bin) takeTag(ctx context.Context, tag oci.Tag, d oci.Digest) error {
+// takeTags notes that tags which pointed to d went: in the entry itself, if it is
+// made now and of that digest.
+func (b *bin) takeTags(ctx context.Context, d oci.Digest, tags ...oci.Tag) error {
 	if !b.keeps() {
 		return nil
+	}
+	if b.entry == 0 && d == b.digest {
+		b.tags, tags = tags, nil
 	}
 	if err := b.open(ctx); err != nil {
 		return err
 	}
-	_, err := b.t.exec(ctx, `INSERT INTO trash_tags (entry, name, digest) VALUES ($1, $2, $3) ON CONFLICT (entry, name) DO NOTHING`,
-		b.entry, tag.String(), d.String())
-	return err
-}
-
-// takeManifest removes manifest id, of digest d, with the tags that point to it,
-// begins the grace of its parts anew, leaves a tombstone and records all that.
-func (b *bin) takeManifest(ctx context.Context, id int64, d oci.Digest) error {
-	move := b.t.discard
-	if b.keeps() {
-		move = b.moveManifest
-	}
-	tags, err := b.t.dropManifest(ctx, b.change(), id, d, move)
-	if err != nil {
-		return err
-	}
 	for _, tag := range tags {
-		if err := b.takeTag(ctx, tag, d); err != nil {
+		_, err := b.t.exec(ctx, `INSERT INTO trash_tags (entry, name, digest) VALUES ($1, $2, $3) ON CONFLICT (entry, name) DO NOTHING`,
+			b.entry, tag.String(), d.String())
+		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// joinTags is what split takes apart.
+func joinTags(tags []oci.Tag) string {
+	if len(tags) == 1 {
+		return tags[0].String()
+	}
+	names := make([]string, len(tags))
+	for i, tag := range tags {
+		names[i] = tag.String()
+	}
+	return strings.Join(names, " ")
+}
+
+// takeManifest removes a manifest with the tags that point to it, begins the grace
+// of its parts anew, leaves a tombstone and records all that.
+func (b *bin) takeManifest(ctx context.Context, m doomed) error {
+	move := b.t.discard
+	if b.keeps() {
+		move = func(ctx context.Context, id int64) error {
+			if err := b.takeTags(ctx, m.digest, m.tags...); err != nil {
+				return err
+			}
+			return b.moveManifest(ctx, id)
+		}
+	}
+	if err := b.t.dropManifest(ctx, b.change(), m, move); err != nil {
+		return err
 	}
 	action := event.Delete
 	if b.reason != meta.ReasonDeleted {
 		action = event.Collect
 	}
-	return b.t.recordRemoval(ctx, event.Event{Action: action, Repo: b.name, Digest: d, By: b.by}, tags)
+	return b.t.recordRemoval(ctx, event.Event{Action: action, Repo: b.name, Digest: m.digest, By: b.by}, m.tags)
 }
 
 // moveManifest gives the manifest to the hidden repository, which becomes a
@@ -222,7 +244,7 @@ func (b *bin) discardTag(ctx context.Context, tag meta.Tag) (bool, error) {
 
 // tagGone does what it means that a tag was removed.
 func (b *bin) tagGone(ctx context.Context, tag meta.Tag) error {
-	if err := b.takeTag(ctx, tag.Name, tag.Digest); err != nil {
+	if err := b.takeTags(ctx, tag.Digest, tag.Name); err != nil {
 		return err
 	}
 	action := event.Delete
@@ -238,16 +260,16 @@ func (b *bin) discardManifests(ctx context.Context, open []oci.Digest) (gone []o
 	for {
 		var left []oci.Digest
 		for _, d := range open {
-			var id int64
-			err := b.t.get(ctx, `SELECT id FROM manifests m WHERE repo_id = $1 AND digest = $2
+			m := doomed{digest: d}
+			err := b.t.get(ctx, `SELECT id, `+sqlAlone+` FROM manifests m WHERE repo_id = $1 AND digest = $2
 				AND NOT EXISTS (SELECT 1 FROM tags WHERE manifest_id = m.id)
-				AND NOT EXISTS (SELECT 1 FROM manifest_refs WHERE repo_id = $1 AND digest = $2)`, args{b.repo, d.String()}, &id)
+				AND NOT EXISTS (SELECT 1 FROM manifest_refs WHERE repo_id = $1 AND digest = $2)`, args{b.repo, d.String()}, &m.id, &m.alone)
 			if isNotFound(err) {
 				left = append(left, d)
 				continue
 			}
 			if err == nil {
-				err = b.takeManifest(ctx, id, d)
+				err = b.takeManifest(ctx, m)
 			}
 			if err != nil {
 				return nil, err

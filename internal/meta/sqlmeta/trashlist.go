@@ -2,6 +2,8 @@ package sqlmeta
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"berth/internal/event"
@@ -74,7 +76,8 @@ func (db *DB) FindTrash(ctx context.Context, w meta.TrashWhat) (meta.TrashEntry,
 	case w.ID != 0:
 		text, a = text+`AND e.id = $2`, append(a, w.ID)
 	case !w.Ref.Tag.IsZero():
-		text, a = text+`AND e.repo = $2 AND (EXISTS (SELECT 1 FROM trash_tags g WHERE g.entry = e.id AND g.name = $3)
+		text, a = text+`AND e.repo = $2 AND (replace(' ' || e.tags || ' ', ' ' || $3 || ' ', '') <> ' ' || e.tags || ' '
+			OR EXISTS (SELECT 1 FROM trash_tags g WHERE g.entry = e.id AND g.name = $3)
 			OR EXISTS (SELECT 1 FROM tags g WHERE g.repo_id = h.id AND g.name = $3)) ORDER BY e.id DESC LIMIT 1`,
 			append(a, w.Repo.String(), w.Ref.Tag.String())
 	case !w.Ref.Digest.IsZero():
@@ -119,12 +122,28 @@ func (db *DB) fillEntry(ctx context.Context, e entry) (meta.TrashEntry, error) {
 
 // trashTags lists the tags that went with an entry which is no repository.
 func trashTags(ctx context.Context, q querier, entry int64) ([]meta.Tag, error) {
+	var names, digest string
+	if err := q.get(ctx, `SELECT tags, digest FROM trash WHERE id = $1`, args{entry}, &names, &digest); err != nil {
+		return nil, err
+	}
+	tags, err := split(names, oci.ParseTag)
+	if err != nil {
+		return nil, err
+	}
 	var list []meta.Tag
-	err := q.each(ctx, `SELECT name, digest FROM trash_tags WHERE entry = $1 ORDER BY name`, args{entry}, func(scan func(...any) error) error {
+	for _, tag := range tags {
+		d, err := oci.ParseDigest(digest)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, meta.Tag{Name: tag, Digest: d})
+	}
+	err = q.each(ctx, `SELECT name, digest FROM trash_tags WHERE entry = $1`, args{entry}, func(scan func(...any) error) error {
 		tag, err := scanTag(scan)
 		list = append(list, tag)
 		return err
 	})
+	slices.SortFunc(list, func(a, b meta.Tag) int { return strings.Compare(a.Name.String(), b.Name.String()) })
 	return list, err
 }
 
@@ -185,11 +204,12 @@ func (db *DB) ExpireTrash(ctx context.Context, limit int) (int, error) {
 }
 
 // over returns an entry that can't be had back: it was dropped, or deleted no
-// later than the tick until.
+// later than the tick until. Of the latter it is the first there is: where a kill
+// has set the ticks back, one that is older by them waits for those before it.
 func over(ctx context.Context, q querier, until int64) (id int64, err error) {
 	err = q.get(ctx, `SELECT id FROM trash WHERE dropped = 1 AND id > 0 ORDER BY id LIMIT 1`, nil, &id)
 	if isNotFound(err) {
-		err = q.get(ctx, `SELECT id FROM trash WHERE deleted <= $1 ORDER BY deleted LIMIT 1`, args{until}, &id)
+		err = q.get(ctx, `SELECT id FROM trash WHERE id = (SELECT min(id) FROM trash) AND deleted <= $1`, args{until}, &id)
 	}
 	return id, err
 }

@@ -229,16 +229,7 @@ func (t *tx) untold(ctx context.Context, repo int64) (untold, error) {
 // tellManifest records e of manifest id, and of each tag that points to it: as a
 // deletion of each, or as a push.
 func (t *tx) tellManifest(ctx context.Context, e event.Event, id int64) error {
-	var tags []oci.Tag
-	err := t.each(ctx, `SELECT name FROM tags WHERE manifest_id = $1`, args{id}, func(scan func(...any) error) error {
-		var name string
-		if err := scan(&name); err != nil {
-			return err
-		}
-		tag, err := oci.ParseTag(name)
-		tags = append(tags, tag)
-		return err
-	})
+	tags, err := t.tagsOf(ctx, id)
 	if err != nil {
 		return err
 	}
