@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/netip"
 
 	"berth/internal/distapi"
 	"berth/internal/distapi/route"
@@ -93,9 +92,9 @@ func (s *Server) vars() map[string]any {
 // record notes requests in the access log and in the metrics.
 func (s *Server) record(next http.Handler) http.Handler {
 	o := ops.RecordOptions{
-		Metrics:    s.metrics,
-		Quiet:      []string{healthRoute},
-		ClientAddr: func(r *http.Request) netip.Addr { return s.proxies.Peer(r).Addr },
+		Metrics: s.metrics,
+		Quiet:   []string{healthRoute},
+		Client:  s.proxies.Client,
 	}
 	if s.cfg.Log.Access {
 		o.Log = s.log

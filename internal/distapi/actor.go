@@ -17,7 +17,7 @@ const maxAgent = 512
 func (h *Handler) actor(w http.ResponseWriter, r *http.Request, c *call) event.Actor {
 	a := event.Actor{
 		Name: c.id.who.Name, Via: string(c.id.who.Via), Addr: r.RemoteAddr, Host: r.Host, Method: r.Method,
-		UserAgent: strings.ToValidUTF8(r.UserAgent(), "?"), RequestID: w.Header().Get("X-Request-Id"),
+		UserAgent: strings.ToValidUTF8(first(r.Header, "User-Agent"), "?"), RequestID: first(w.Header(), "X-Request-Id"),
 	}
 	if len(a.UserAgent) > maxAgent {
 		a.UserAgent = strings.ToValidUTF8(a.UserAgent[:maxAgent], "")

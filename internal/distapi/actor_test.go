@@ -128,6 +128,16 @@ func TestActor(t *testing.T) {
 		b.Peer = func(*http.Request) Peer { return tt.peer }
 		b.ExternalURL, b.Prefix = tt.external, "/pre"
 		b.send(t, "GET", "/v2/", http.Header{"User-Agent": {tt.agent}}, nil)
+		first := tt.peer
+		for _, other := range []Peer{{Scheme: first.Scheme, Host: first.Host + "x"}, {Scheme: "other", Host: first.Host}, {Scheme: first.Scheme}} {
+			tt.peer = other
+			b.send(t, "GET", "/v2/", nil, nil)
+			tt.peer = first
+			b.send(t, "GET", "/v2/", http.Header{"User-Agent": {tt.agent}}, nil)
+			if by.Base != tt.base {
+				t.Errorf("%s, behind %v: got %s, want %s", tt.name, other, by.Base, tt.base)
+			}
+		}
 		if !strings.HasPrefix(by.Addr, tt.addr) || by.Base != tt.base || len(by.UserAgent) > 512 {
 			t.Errorf("%s: got %+v", tt.name, by)
 		}

@@ -16,10 +16,10 @@ import (
 // conditions answers requests that already have the content of tag, or that
 // want another one (RFC 9110, section 13). done reports that w is answered.
 func conditions(w http.ResponseWriter, r *http.Request, tag string) (done bool, err error) {
-	if list := r.Header.Get("If-Match"); list != "" && !matches(list, tag) {
+	if list := first(r.Header, "If-Match"); list != "" && !matches(list, tag) {
 		return true, refuse(http.StatusPreconditionFailed, oci.Unsupported, "the content is another one than If-Match asks for")
 	}
-	if list := r.Header.Get("If-None-Match"); list == "" || !matches(list, tag) {
+	if list := first(r.Header, "If-None-Match"); list == "" || !matches(list, tag) {
 		return false, nil
 	}
 	w.Header().Del("Content-Type")
@@ -106,12 +106,12 @@ func number(s string) int64 {
 // what a range that is not there gets.
 func oneRange(w http.ResponseWriter, r *http.Request, tag string, size int64) (bool, error) {
 	var ask span
-	condition := r.Header.Get("If-Range") // of a date never holds: ours have none
+	condition := first(r.Header, "If-Range") // of a date never holds: ours have none
 	if r.Method == http.MethodGet && (condition == "" || condition == tag) {
-		ask = readRange(r.Header.Get("Range"), size)
+		ask = readRange(first(r.Header, "Range"), size)
 	}
-	r.Header.Del("If-Range")
-	r.Header.Del("Range")
+	delete(r.Header, "If-Range")
+	delete(r.Header, "Range")
 	total := strconv.FormatInt(size, 10)
 	switch ask.kind {
 	case spanOne:
@@ -144,8 +144,8 @@ func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error
 		}
 		return err
 	}
-	r.Header.Del("If-Match")
-	r.Header.Del("If-None-Match")
+	delete(r.Header, "If-Match")
+	delete(r.Header, "If-None-Match")
 	part, err := oneRange(w, r, tag, size)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"berth/internal/auth"
 	"berth/internal/auth/token"
@@ -106,6 +107,7 @@ type Handler struct {
 
 	buffers sync.Pool // of *[]byte with room for listBuffer: those of lists
 	large   budget    // of manifests that are being pushed
+	last    atomic.Pointer[base]
 }
 
 // A TokenServer is another server that makes tokens for this registry.
@@ -212,7 +214,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, serve func(*cal
 // serve is the one way that every request takes: understood first, then
 // someone's, then allowed, then done.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
-	if r.Header.Get("Sec-Fetch-Site") == "cross-site" && (h.CrossSite == nil || !h.CrossSite(r)) {
+	if first(r.Header, "Sec-Fetch-Site") == "cross-site" && (h.CrossSite == nil || !h.CrossSite(r)) {
 		return refuse(http.StatusForbidden, oci.Denied, "pages of other sites may not use the registry")
 	}
 	var err error
@@ -244,7 +246,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, c *call) error {
 
 // refuseEncoding refuses content that is not sent as it is.
 func refuseEncoding(r *http.Request) error {
-	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+	if e := first(r.Header, "Content-Encoding"); e != "" && e != "identity" {
 		return refuse(http.StatusUnsupportedMediaType, oci.Unsupported, "Content-Encoding is not supported: send the content as it is")
 	}
 	return nil
@@ -296,5 +298,16 @@ func (h *Handler) base(c *call) (string, bool) {
 		return h.ExternalURL, true
 	}
 	p := c.peer
-	return p.Scheme + "://" + p.Host + h.Prefix, validHost(p.Host)
+	if last := h.last.Load(); last != nil && last.host == p.Host && last.scheme == p.Scheme {
+		return last.url, last.valid
+	}
+	b := &base{scheme: p.Scheme, host: p.Host, url: p.Scheme + "://" + p.Host + h.Prefix, valid: validHost(p.Host)}
+	h.last.Store(b)
+	return b.url, b.valid
+}
+
+// A base is what a request is told of where it came in.
+type base struct {
+	scheme, host, url string
+	valid             bool
 }

@@ -56,6 +56,14 @@ func (h *Handler) keep(header http.Header, repo oci.Repo) {
 	header["Cache-Control"] = keptByAll
 }
 
+// first returns the first value of a header, whose name is given in its canonical form.
+func first(h http.Header, key string) string {
+	if list := h[key]; len(list) > 0 {
+		return list[0]
+	}
+	return ""
+}
+
 func etag(d oci.Digest) string { return `"` + d.String() + `"` }
 
 // value returns s as the value of a header, in memory that the call has anyway.

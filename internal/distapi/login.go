@@ -106,7 +106,7 @@ func plainName(s string) bool {
 // both empty if there is none. Of two, each of two readers could believe
 // another one, so two are refused.
 func authorization(r *http.Request) (scheme, value string, err error) {
-	list := r.Header.Values("Authorization")
+	list := r.Header["Authorization"]
 	switch len(list) {
 	case 0:
 		return "", "", nil

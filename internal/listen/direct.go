@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"sync"
@@ -53,8 +54,34 @@ type turns struct {
 	head  head
 
 	// set when the connection begins
-	begin  func() (context.Context, context.CancelFunc) // a request
-	remote string
+	begin func() (context.Context, context.CancelFunc) // a request
+	far   farEnd
+}
+
+// A farEnd is the other end of a connection.
+type farEnd struct {
+	remote string // with its port
+	addr   netip.Addr
+	text   string // of addr
+}
+
+// newFarEnd reads what an http.Request has as RemoteAddr.
+func newFarEnd(remote string) farEnd {
+	c := farEnd{remote: remote}
+	if ap, err := netip.ParseAddrPort(remote); err == nil { // else it is a unix socket
+		c.addr = ap.Addr().Unmap().WithZone("")
+		c.text = c.addr.String()
+	}
+	return c
+}
+
+// farEndOf returns who is connected. A request that has passed through no conn of
+// ours, or was given another address, is read.
+func farEndOf(r *http.Request) farEnd {
+	if c, ok := r.Context().Value(connKey{}).(*conn); ok && c != nil && c.turns.far.remote == r.RemoteAddr {
+		return c.turns.far
+	}
+	return newFarEnd(r.RemoteAddr)
 }
 
 // receive reads for net/http, and answers what it can.
@@ -156,7 +183,7 @@ func (c *conn) request() (*http.Request, *reply) {
 	e.reply = reply{c: c, cancel: cancel, isHead: h.method == http.MethodHead, length: -1}
 	r := http.Request{
 		Method: h.method, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: h.header(), Body: http.NoBody, Host: h.host, RemoteAddr: c.turns.remote, RequestURI: target,
+		Header: h.header(), Body: http.NoBody, Host: h.host, RemoteAddr: c.turns.far.remote, RequestURI: target,
 	}
 	return r.WithContext(ctx), &e.reply
 }
@@ -267,7 +294,7 @@ func (c *conn) newTurns(ctx context.Context) {
 	release := c.release
 	c.release = func() { end(); release() }
 	c.turns.begin = func() (context.Context, context.CancelFunc) { return context.WithCancel(ctx) }
-	c.turns.remote = c.RemoteAddr().String()
+	c.turns.far = newFarEnd(c.RemoteAddr().String())
 }
 
 var _ net.Conn = (*conn)(nil)

@@ -63,7 +63,7 @@ func NewProxies(o ProxyOptions) *Proxies {
 // The first request with such headers from a private address that is not
 // trusted is logged with the line that would make it so.
 func (p *Proxies) Peer(r *http.Request) Peer {
-	peer := Peer{Addr: remoteAddr(r), Scheme: "http", Host: r.Host}
+	peer := Peer{Addr: farEndOf(r).addr, Scheme: "http", Host: r.Host}
 	if r.TLS != nil {
 		peer.Scheme = "https"
 	}
@@ -81,6 +81,18 @@ func (p *Proxies) Peer(r *http.Request) Peer {
 		peer.Host = h
 	}
 	return peer
+}
+
+// Client returns the address that Peer tells, as text; empty if it has none.
+func (p *Proxies) Client(r *http.Request) string {
+	c := farEndOf(r)
+	if c.addr.IsValid() && !p.trusts(c.addr) {
+		return c.text
+	}
+	if a := p.Peer(r).Addr; a.IsValid() {
+		return a.String()
+	}
+	return ""
 }
 
 // client walks the addresses that proxies noted from the nearest to the first
@@ -143,15 +155,6 @@ func isForwarded(h http.Header) bool {
 func overSocket(r *http.Request) bool {
 	_, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
 	return ok
-}
-
-// remoteAddr is the other end of the connection.
-func remoteAddr(r *http.Request) netip.Addr {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{} // a unix socket
-	}
-	return ap.Addr().Unmap().WithZone("")
 }
 
 // unmap makes a prefix of IPv4-mapped addresses one of IPv4 addresses.

@@ -131,8 +131,26 @@ func TestPeer(t *testing.T) {
 			if s := strings.Join([]string{got.Addr.String(), got.Scheme, got.Host, trust}, " "); s != tt.want {
 				t.Errorf("got  %s\nwant %s", s, tt.want)
 			}
+			if client := p.Client(r); client != strings.Replace(got.Addr.String(), "invalid IP", "", 1) {
+				t.Errorf("Client: got %q", client)
+			}
 		})
 	}
+}
+
+// TestFarEnd holds that what is known of a connection is not taken for what is said
+// of a request.
+func TestFarEnd(t *testing.T) {
+	s := serve(t, ServerOptions{}, func(w http.ResponseWriter, r *http.Request) {
+		if got, want := farEndOf(r), newFarEnd(r.RemoteAddr); got != want || got.text != "127.0.0.1" {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		r.RemoteAddr = "192.0.2.1:80"
+		if got := farEndOf(r); got.text != "192.0.2.1" || got.addr != netip.MustParseAddr("192.0.2.1") {
+			t.Errorf("with another address: got %v", got)
+		}
+	})
+	connected(t, s.addr, 2)
 }
 
 func TestIsHost(t *testing.T) {

@@ -128,10 +128,10 @@ func (w *reply) put(key string, values []string) {
 
 // appendField appends what net/http would write of a field.
 func appendField(b []byte, key string, values []string) []byte {
+	if !isToken(key) {
+		return b
+	}
 	for _, v := range values {
-		if !isToken(key) {
-			break
-		}
 		b = append(append(b, key...), ": "...)
 		if strings.IndexByte(v, '\n') >= 0 || strings.IndexByte(v, '\r') >= 0 {
 			v = strings.NewReplacer("\n", " ", "\r", " ").Replace(v)
@@ -141,10 +141,18 @@ func appendField(b []byte, key string, values []string) []byte {
 	return b
 }
 
+// The bytes that the name of a field may have, as bits: letters, digits and
+// !#$%&'*+-.^_`|~ (RFC 9110, section 5.6.2).
+const (
+	tokensBelow64 = (1<<10-1)<<'0' | 1<<'!' | 1<<'#' | 1<<'$' | 1<<'%' | 1<<'&' | 1<<'\'' | 1<<'*' | 1<<'+' | 1<<'-' | 1<<'.'
+	tokensAbove   = (1<<26-1)<<('A'-64) | (1<<26-1)<<('a'-64) | 1<<('^'-64) | 1<<('_'-64) | 1<<('`'-64) | 1<<('|'-64) | 1<<('~'-64)
+)
+
 // isToken reports whether s can be the name of a field.
 func isToken(s string) bool {
 	for i := range len(s) {
-		if !isAlnum(s[i]) && strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) < 0 {
+		c := s[i]
+		if c >= 128 || c < 64 && tokensBelow64>>c&1 == 0 || c >= 64 && uint64(tokensAbove)>>(c-64)&1 == 0 {
 			return false
 		}
 	}

@@ -99,8 +99,16 @@ func (e line) append(attrs []slog.Attr, r *http.Request, client string) []slog.A
 	if e.route != "" {
 		attrs = append(attrs, slog.String("route", e.route))
 	}
-	if agent := r.UserAgent(); agent != "" {
+	if agent := first(r.Header, "User-Agent"); agent != "" {
 		attrs = append(attrs, slog.String("agent", plain(cut(agent, maxAgent))))
 	}
 	return append(attrs, slog.String("id", e.id))
+}
+
+// first returns the first value of a header, whose name is given in its canonical form.
+func first(h http.Header, key string) string {
+	if list := h[key]; len(list) > 0 {
+		return list[0]
+	}
+	return ""
 }

@@ -23,9 +23,9 @@ type RecordOptions struct {
 	// Metrics count the requests; nil means they aren't counted.
 	Metrics *Metrics
 
-	// ClientAddr tells who the client is, behind which proxies ever. Nil means
-	// the other end of the connection.
-	ClientAddr func(*http.Request) netip.Addr
+	// Client returns the address of the client, behind which proxies ever, and
+	// nothing if it has none. Nil means the other end of the connection.
+	Client func(*http.Request) string
 }
 
 // The longest that parts of a request are written to the log, in bytes.
@@ -91,25 +91,24 @@ type recording struct {
 
 // client names the client; empty if it has no address, as on a unix socket.
 func (o RecordOptions) client(r *http.Request) string {
-	var a netip.Addr
-	if o.ClientAddr != nil {
-		a = o.ClientAddr(r)
-	} else if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		a = ap.Addr().Unmap()
+	if o.Client != nil {
+		return o.Client(r)
 	}
-	if !a.IsValid() {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
 		return ""
 	}
-	return a.String()
+	return ap.Addr().Unmap().String()
 }
 
 // idOf returns the id that the sender gave r, or a new one. An id that isn't
 // plain is not taken over: it goes into headers and logs.
 func idOf(r *http.Request) string {
-	id := r.Header.Get(requestID)
-	if id == "" || len(id) > 64 {
+	list := r.Header[requestID]
+	if len(list) == 0 || list[0] == "" || len(list[0]) > 64 {
 		return newID()
 	}
+	id := list[0]
 	for i := range len(id) {
 		c := id[i]
 		plain := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_' || c == '.'
@@ -125,12 +124,12 @@ func idOf(r *http.Request) string {
 func newID() string {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 	var id [26]byte
-	for i, bits := 0, uint64(0); i < len(id); i++ {
-		if i%(len(id)/2) == 0 {
-			bits = rand.Uint64()
+	for half := range 2 {
+		bits := rand.Uint64()
+		for i := range len(id) / 2 {
+			id[half*len(id)/2+i] = letters[bits%32]
+			bits /= 32
 		}
-		id[i] = letters[bits%32]
-		bits /= 32
 	}
 	return string(id[:])
 }
