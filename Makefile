@@ -1,11 +1,14 @@
 # What there is to type. Tools that the tests need are kept in BERTH_TOOLS.
 export BERTH_TOOLS ?= $(HOME)/.cache/berth/tools
 
+# The workloads for which the compiler optimises.
+EVERYDAY = ^(manifest (GET|HEAD) by tag c16|manifest GET by tag c16 (htpasswd|tls)|pull of small images c16|tags only c16|re-push of what exists c8|mount c8|push of 10-layer images c8|delete of a manifest c8|CI-like mix c32)$$
+
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
 
 build: ## bin/berth, one static file
-	CGO_ENABLED=0 go build -trimpath -ldflags -w -o bin/berth ./cmd/berth
+	CGO_ENABLED=0 go build -pgo build/berth.pgo -trimpath -ldflags -w -o bin/berth ./cmd/berth
 
 run: build ## a registry on port 5000, data in ./berth-data
 	./bin/berth serve
@@ -34,7 +37,12 @@ bench-long: build ## the same, with stores of 100,000 tags and repositories, too
 	go run ./bench --long --out bench/results
 	go run ./bench --document
 
+profile: build ## measure anew what Berth is compiled for: build/berth.pgo
+	rm -rf bin/profiles
+	go run ./bench --contestants berth --rounds 1 --time 3s --profile bin/profiles --only '$(EVERYDAY)'
+	go tool pprof -proto -output build/berth.pgo bin/berth bin/profiles/*.pprof
+
 fmt: ## format the Go files
 	gofmt -w .
 
-.PHONY: help build run dist test race soak bench bench-long fmt
+.PHONY: help build run dist test race soak bench bench-long profile fmt

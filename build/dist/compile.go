@@ -23,7 +23,7 @@ func (s settings) compile(p platform) (program, licenses []byte, err error) {
 	}
 	// What the build depends on is said here: no path, no state of git, no flag
 	// of the machine's.
-	_, err = s.goTool(p, "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+s.version, "-o", path, "./cmd/berth")
+	_, err = s.goTool(p, "build", "-trimpath", "-buildvcs=false", "-pgo", s.pgo, "-ldflags", "-s -w -X main.version="+s.version, "-o", path, "./cmd/berth")
 	if err != nil {
 		return nil, nil, err
 	}

@@ -32,6 +32,7 @@ type settings struct {
 	version   string
 	date      time.Time
 	platforms []platform
+	pgo       string // a profile by which the program is optimised; "off" is none
 	say       io.Writer
 }
 
@@ -55,6 +56,7 @@ func parse(args []string, say io.Writer) (settings, error) {
 	flags.StringVar(&s.out, "out", "dist", "the `folder` that the files go to")
 	flags.StringVar(&s.tree, "tree", "", "only lay out the files of the image, for this processor, in this `folder`")
 	flags.StringVar(&s.version, "version", "", "the `version`; default: what git describe says, else dev")
+	flags.StringVar(&s.pgo, "pgo", "build/berth.pgo", "the `profile`, within the sources, by which the program is optimised, or off")
 	list := flags.String("platforms", "", "only these, such as linux/amd64,linux/arm/v7; default: all six")
 	if err := flags.Parse(args); err != nil {
 		return s, err
