@@ -13,8 +13,18 @@ func ofFiles() []mutation {
 	return []mutation{
 		{
 			name: "fsync of the file", file: commit, run: "TestOrder$",
-			old: "	if err := w.f.Sync(); err != nil {\n		return err\n	}\n	unsynced",
-			new: "	unsynced",
+			old: "	return w.f.Sync()\n",
+			new: "	return nil\n",
+		},
+		{
+			name: "the disk is given the file before there is a name", file: commit, run: "TestOrder$",
+			old: "		err = w.f.Await()\n",
+			new: "		err = nil\n",
+		},
+		{
+			name: "fsync of the file before there is a name", file: commit, run: "TestOrder$", soak: true,
+			old: "		err = w.f.Sync()\n",
+			new: "		err = nil\n",
 		},
 		{
 			name: "fsync of the directory", file: commit, run: "TestOrder$",

@@ -2,6 +2,7 @@ package reliability
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -23,6 +24,25 @@ func (cr *crash) cutAndMount(d *realtest.Disk) {
 	d.Cut()
 	cr.reg.Kill()
 	d.Mount()
+	wholeBlobs(cr.t, filepath.Join(d.Dir, "data"))
+}
+
+// wholeBlobs checks that what has the name of a blob is that blob, whether anybody
+// was told of it or not.
+func wholeBlobs(t *testing.T, dir string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "docker", "registry", "v2", "blobs", "sha256", "*", "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Error(err)
+		} else if want := "sha256:" + filepath.Base(filepath.Dir(file)); digestOf(b) != want {
+			t.Errorf("%s has %d bytes that are %s after the loss of power", file, len(b), digestOf(b))
+		}
+	}
 }
 
 // testPowerLosses is n losses of power: every second disk has a server that

@@ -3,6 +3,7 @@ package reliability
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -24,7 +25,7 @@ type call struct {
 func (c call) ok() bool { return !strings.HasPrefix(c.result, "-1") }
 
 // traced are the system calls that the order of a push is made of.
-const traced = "pwrite64,write,writev,fsync,fdatasync,linkat,mkdirat,unlinkat,renameat,renameat2"
+const traced = "pwrite64,write,writev,fsync,fdatasync,sync_file_range,linkat,mkdirat,unlinkat,renameat,renameat2"
 
 var (
 	callLine    = regexp.MustCompile(`^(\d+) +(\w+)\((.*)$`)
@@ -204,8 +205,9 @@ func recorded(w []call) (begin int, err error) {
 	return w[i].begin, err
 }
 
-// stored checks that a window made a blob's bytes durable, then its name, then
-// its record, and only then answered.
+// stored checks that a window made a blob's bytes and its name durable, then its
+// record, and only then answered; and that the bytes were durable before there was
+// a name, or that the disk had been given them where that is enough.
 func stored(w []call) error {
 	i := slices.IndexFunc(w, func(c call) bool {
 		return c.name == "linkat" && c.ok() && strings.Contains(c.at(), "/docker/registry/v2/blobs/")
@@ -222,13 +224,14 @@ func stored(w []call) error {
 	if err != nil {
 		return err
 	}
-	if end >= link.begin {
+	if given := givenToDisk(w, from, bytesAt); end >= link.begin && given >= link.begin {
 		return fmt.Errorf("%s gets its name in line %d, and its bytes are durable in line %d", name, link.begin, end)
 	}
 	durable, err := namesSynced(w, link)
 	if err != nil {
 		return err
 	}
+	durable = max(durable, end)
 	var after []call // what began when everything was in its place
 	for _, c := range w {
 		if c.begin > durable {
@@ -245,6 +248,17 @@ func stored(w []call) error {
 		}
 	}
 	return nil
+}
+
+// givenToDisk returns the end of the first wait for a file to be given to the disk
+// that began after a line.
+func givenToDisk(calls []call, file string, after int) int {
+	for _, c := range calls {
+		if c.name == "sync_file_range" && strings.Contains(c.args, "WAIT_AFTER") && c.ok() && c.file() == file && c.begin > after {
+			return c.end
+		}
+	}
+	return math.MaxInt
 }
 
 // namesSynced checks that all folders which a link and the making of its folders

@@ -235,6 +235,9 @@ func (s *Store) readIntent(key blob.Key) (object, error) {
 // undoRename gives an object that an interrupted Commit renamed its unfinished
 // name back.
 func (s *Store) undoRename(key blob.Key) error {
+	if !s.intended && !s.renames.Load() {
+		return nil // nobody has renamed anything
+	}
 	o, err := s.readIntent(key)
 	if isMissing(err) {
 		return nil

@@ -72,6 +72,14 @@ type Store struct {
 	// renames is set once the file system has turned out to have no hard links.
 	renames atomic.Bool
 
+	// intended is set if there were intents when the store was opened: its file
+	// system had no hard links for a process before.
+	intended bool
+
+	// ordered says that a name of a file never survives a loss of power without the
+	// content that the disk had been given before the file got it.
+	ordered bool
+
 	// synced holds the directories of the tree whose entry in their parent this
 	// process has fsynced. That such a directory exists is not enough to know:
 	// another request, or a process that was killed, may have made it and not
@@ -126,6 +134,14 @@ func (s *Store) prepare() error {
 			return err
 		}
 	}
+	err := s.names(context.Background(), uploadsDir, func(name string) error {
+		s.intended = s.intended || strings.HasSuffix(name, intentExt)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.ordered = s.d.isOrdered()
 	return s.tryLink()
 }
 

@@ -1,6 +1,7 @@
 package fsblob
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -53,38 +54,65 @@ func wantOps(t *testing.T, got, want []string) {
 	}
 }
 
-// TestOrder holds the order of what makes a blob durable.
+// TestOrder holds the order of what makes a blob durable: the content before the
+// name where the file system doesn't keep that order by itself, and in the end
+// where it does once the disk has been given the content.
 func TestOrder(t *testing.T) {
-	dir := t.TempDir()
+	for _, ordered := range []bool{false, true} {
+		t.Run(fmt.Sprint("ordered ", ordered), func(t *testing.T) { testOrder(t, ordered) })
+	}
+}
+
+func testOrder(t *testing.T, ordered bool) {
 	var r recorder
-	s := openTest(t, dir, r.hook)
+	s := openTest(t, t.TempDir(), r.hook)
+	s.ordered = ordered
 	r.take()
-	key := blob.NewKey()
-	o := object{digestOf("ab"), key}
-	up, alg := uploadPath(key), blobsDir+"/sha256"
-	hh := path.Dir(o.hexDir())
-	first := []string{
-		"create " + up, "write " + up, "write " + up, "fsync " + up,
-		"mkdir " + alg, "mkdir " + hh, "mkdir " + o.hexDir(), "link " + o.path(),
-		"syncdir " + blobsDir, "syncdir " + alg, "syncdir " + hh, "syncdir " + o.hexDir(),
-		"remove " + up,
+	put := func(names ...string) {
+		t.Helper()
+		key := blob.NewKey()
+		up := uploadPath(key)
+		first, last := []string{"fsync " + up}, []string(nil)
+		if ordered {
+			first, last = []string{"await " + up}, first
+		}
+		if _, err := put(t, s, key, "ab"); err != nil {
+			t.Fatal(err)
+		}
+		for i, n := range names {
+			names[i] = strings.ReplaceAll(n, "KEY", string(key))
+		}
+		wantOps(t, r.take(), slices.Concat([]string{"create " + up, "write " + up, "write " + up}, first, names, last, []string{"remove " + up}))
 	}
-	if _, err := put(t, s, key, "ab"); err != nil {
-		t.Fatal(err)
-	}
-	wantOps(t, r.take(), first)
+	o := object{digestOf("ab"), "KEY"}
+	alg, hh := blobsDir+"/sha256", path.Dir(o.hexDir())
+	put("mkdir "+alg, "mkdir "+hh, "mkdir "+o.hexDir(), "link "+o.path(),
+		"syncdir "+blobsDir, "syncdir "+alg, "syncdir "+hh, "syncdir "+o.hexDir())
 
 	// The same content again: the upper directories are known to be durable; the
 	// lowest one's entry is synced anew, since it is not remembered who made it.
-	key = blob.NewKey()
-	o.id, up = key, uploadPath(key)
-	if _, err := put(t, s, key, "ab"); err != nil {
-		t.Fatal(err)
-	}
-	wantOps(t, r.take(), []string{
-		"create " + up, "write " + up, "write " + up, "fsync " + up,
-		"link " + o.path(), "syncdir " + hh, "syncdir " + o.hexDir(), "remove " + up,
+	put("link "+o.path(), "syncdir "+hh, "syncdir "+o.hexDir())
+}
+
+// TestOrderUnsupported holds that the content comes first where one can't wait for
+// the disk to be given it.
+func TestOrderUnsupported(t *testing.T) {
+	var r recorder
+	s := openTest(t, t.TempDir(), func(op, name string, do func() error) error {
+		if op == "await" {
+			do = func() error { return errors.ErrUnsupported }
+		}
+		return r.hook(op, name, do)
 	})
+	s.ordered = true
+	r.take()
+	mustPut(t, s, "ab")
+	var got []string
+	for _, op := range r.take() {
+		op, _, _ = strings.Cut(op, " ")
+		got = append(got, op)
+	}
+	wantOps(t, got, []string{"create", "write", "write", "fsync", "mkdir", "mkdir", "mkdir", "link", "syncdir", "syncdir", "syncdir", "syncdir", "remove"})
 }
 
 // TestOrderRenaming is TestOrder where there are no hard links.

@@ -44,6 +44,21 @@ func (d *disk) openRaw(name string) (source, stamp, error) {
 	return f, newStamp(&st), nil
 }
 
+// openSyncer opens a directory as openDir does, as a descriptor and no more.
+func (d *disk) openSyncer(name string) (syncer, error) {
+	if d.plain {
+		return d.openDir(name)
+	}
+	fd, err := d.openFD(name, unix.O_RDONLY, fs.ModeDir)
+	if err != nil {
+		return nil, err
+	}
+	return &rawFile{fd, name}, nil
+}
+
+// Sync makes the file durable.
+func (f *rawFile) Sync() error { return f.call("fsync", func() error { return unix.Fsync(f.fd) }) }
+
 // call does f until no signal interrupts it.
 func (f *rawFile) call(op string, do func() error) error {
 	if f.fd < 0 {

@@ -2,10 +2,16 @@
 
 package fsblob
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
 // syncContent makes a file durable.
 func syncContent(f *os.File) error { return f.Sync() }
+
+// awaitContent says that there is no such thing here.
+func awaitContent(*os.File) error { return errors.ErrUnsupported }
 
 // beginWriteback does nothing here: the system begins when it sees fit.
 func beginWriteback(*os.File, int64, int64) {}
