@@ -39,6 +39,7 @@ const (
 // A direct is what the conns of a server need to answer by themselves.
 type direct struct {
 	handler http.Handler
+	header  time.Duration // for the header of a request
 	idle    time.Duration // between two requests
 	limit   *limiter
 	running *atomic.Int64
@@ -119,9 +120,14 @@ func (c *conn) receiveHead(p []byte) (n int, err error) {
 				return 0, err
 			}
 		}
+		for err == nil && n < len(p) && isUnfinished(p[:n]) {
+			var more int
+			more, err = c.readOn(p[n:])
+			n += more
+		}
 		if err != nil || !t.head.read(p[:n]) {
 			t.stage = blind
-			return n, err
+			return n, nil // who reads on gets the error, too
 		}
 		var r *http.Request
 		var w *reply
@@ -139,6 +145,16 @@ func (c *conn) receiveHead(p []byte) (n int, err error) {
 			return 0, err
 		}
 	}
+}
+
+// readOn reads more of a head, for which there is as much time as net/http gives.
+func (c *conn) readOn(p []byte) (int, error) {
+	if c.turns.stage == between {
+		if err := c.SetReadDeadline(time.Now().Add(c.direct.header)); err != nil {
+			return 0, err
+		}
+	}
+	return c.read(p)
 }
 
 // hand notes that net/http gets n bytes, which begin with the head.

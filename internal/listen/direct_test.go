@@ -159,6 +159,35 @@ func split(l pipeListener, text string, at int) string {
 	}
 }
 
+// TestSlowHead holds that a head that comes in pieces is as good as any, and that
+// there is a time in which it must come.
+func TestSlowHead(t *testing.T) {
+	var ours []bool
+	s := serve(t, ServerOptions{}, func(w http.ResponseWriter, _ *http.Request) {
+		_, is := w.(*reply)
+		ours = append(ours, is)
+	})
+	c := dial(t, s.addr)
+	r := bufio.NewReader(c)
+	for range 3 {
+		for _, b := range []byte(aGet[:len(aGet)-1]) {
+			c.Write([]byte{b})
+		}
+		send(t, c, r, aGet[len(aGet)-1:])
+	}
+	if want := []bool{false, true, true}; !slices.Equal(ours, want) {
+		t.Errorf("got %v, want %v", ours, want)
+	}
+	for before := range 3 {
+		s := serve(t, ServerOptions{ReadHeaderTimeout: 50 * time.Millisecond}, waiting(nil))
+		_, r := begin(t, s.addr, aGet[:20], before)
+		// net/http takes the end for that of a line, and says that it is a bad one.
+		if all, err := io.ReadAll(r); err != nil || strings.Contains(string(all), "200 OK") {
+			t.Errorf("behind %d requests: got %q, %v", before, all, err)
+		}
+	}
+}
+
 // waiting is a handler that answers at once, but what asks for /wait when wait returns.
 func waiting(wait func(http.ResponseWriter, *http.Request)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -57,6 +57,13 @@ func (h *head) read(p []byte) bool {
 	return ok
 }
 
+// isUnfinished reports whether p may be the beginning of a head that is read. Lines
+// that end without a CR are none, so that nobody waits for another end of theirs.
+func isUnfinished(p []byte) bool {
+	return p[0] >= 'A' && p[0] <= 'Z' && !bytes.Contains(p, []byte("\r\n\r\n")) &&
+		bytes.Count(p, []byte("\n")) == bytes.Count(p, []byte("\r\n"))
+}
+
 // readFirst reads the first line.
 func (h *head) readFirst(line []byte) bool {
 	const version = " HTTP/1.1\r\n"

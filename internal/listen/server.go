@@ -106,10 +106,6 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 		parcels: newParcels(),
 		copies:  newCopyBuffers(),
 	}
-	s.direct = &direct{
-		handler: h, idle: cmp.Or(o.IdleTimeout, 120*time.Second),
-		limit: s.limit, running: &s.running, parcels: s.parcels, scraps: newScraps(),
-	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(!o.HTTP1)
@@ -128,6 +124,10 @@ func NewServer(o ServerOptions, h http.Handler) *Server {
 			MaxConcurrentStreams: cmp.Or(o.MaxStreams, 100),
 			SendPingTimeout:      60 * time.Second, // finds peers that are gone without a word
 		},
+	}
+	s.direct = &direct{
+		handler: h, header: s.http.ReadHeaderTimeout, idle: s.http.IdleTimeout,
+		limit: s.limit, running: &s.running, parcels: s.parcels, scraps: newScraps(),
 	}
 	if o.TLS != nil {
 		s.http.TLSConfig = o.TLS.Clone()
