@@ -23,6 +23,11 @@ func ofTrash() []mutation {
 			new: "	if false {\n",
 		},
 		{
+			name: "what the transaction changed is not taken from memory", file: "internal/meta/sqlmeta/again.go", run: "TestPartsOfTheTransaction",
+			old: "	if t.changes.all || t.changes.parts {",
+			new: "	if t.changes.all {",
+		},
+		{
 			name: "a deleted repository leaves tombstones", file: repo, run: "TestContracts/TrashRepo",
 			old: "		WHERE r.id = $1 AND (EXISTS",
 			new: "		WHERE r.id = -$1 AND (EXISTS",

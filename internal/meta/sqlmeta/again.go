@@ -15,6 +15,9 @@ import (
 func (db *DB) putNothing(ctx context.Context, p meta.ManifestPut) (meta.ManifestResult, bool, error) {
 	v := db.hot.View()
 	if !hotPut(v, p) || !v.Whole() {
+		if db.hot != nil && likelyNew(v, p) {
+			return meta.ManifestResult{}, false, nil
+		}
 		res, done, err := db.compare(ctx, p)
 		if err == nil && done && res.Dangling == nil {
 			db.keepPut(ctx, p)
@@ -43,9 +46,36 @@ func hotPut(v hot.View, p meta.ManifestPut) bool {
 			return false
 		}
 	}
+	return hotHas(v, id, p)
+}
+
+// likelyNew reports whether the manifest, or what a tag points to, is not in memory
+// as p wants it. Then the transaction finds out whether there is anything to do: who
+// reads beside the writer has to read pages again that it has changed, which costs
+// more than a transaction that changes nothing. What it finds is in memory from
+// then on.
+func likelyNew(v hot.View, p meta.ManifestPut) bool {
+	id, ok := hotNumber(v, p.Repo)
+	return !ok || hotManifestOf(v, id, p.Digest) == nil || slices.ContainsFunc(p.Tags, func(tag oci.Tag) bool {
+		d, ok := hotDigest(v, id, tag)
+		return !ok || d != p.Digest
+	})
+}
+
+// hotParts reports whether it is in memory that a repository has all parts of p.
+// Within a transaction that holds as long as it has changed none.
+func (t *tx) hotParts(repo int64, p meta.ManifestPut) bool {
+	if t.changes.all || t.changes.parts {
+		return false
+	}
+	return hotHas(t.hot.View(), repo, p)
+}
+
+// hotHas reports whether it is in memory that a repository has all parts of p.
+func hotHas(v hot.View, repo int64, p meta.ManifestPut) bool {
 	for _, list := range [2][]oci.Descriptor{p.Manifest.Blobs, p.Manifest.Children} {
 		for _, d := range list {
-			if !hotBlobGood(v, id, d.Digest) && hotManifestOf(v, id, d.Digest) == nil {
+			if !hotBlobGood(v, repo, d.Digest) && hotManifestOf(v, repo, d.Digest) == nil {
 				return false
 			}
 		}

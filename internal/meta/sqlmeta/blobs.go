@@ -25,9 +25,12 @@ func (t *tx) ensureRepo(ctx context.Context, repo oci.Repo) (int64, error) {
 	if !isNotFound(err) {
 		return id, err
 	}
-	err = t.get(ctx, `INSERT INTO repos (name, listed, created_us) VALUES ($1, 0, $2)
-		ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id`, args{repo.String(), t.wall()}, &id)
-	return id, err
+	return t.makeRepo(ctx, repo)
+}
+
+// makeRepo makes a repository that is not there.
+func (t *tx) makeRepo(ctx context.Context, repo oci.Repo) (int64, error) {
+	return t.insert(ctx, `INSERT INTO repos (name, listed, created_us) VALUES ($1, 0, $2)`, repo.String(), t.wall())
 }
 
 const sqlContent = `SELECT key, size, damaged FROM blobs WHERE digest = $1`
@@ -134,7 +137,7 @@ func (db *DB) LinkBlob(ctx context.Context, from, to oci.Repo, d oci.Digest, by 
 			return notFound(err, "blob "+d.String(), from)
 		}
 		if repo == 0 {
-			repo, err = t.ensureRepo(ctx, to)
+			repo, err = t.makeRepo(ctx, to)
 		}
 		if err == nil {
 			err = t.enter(ctx, repo, d)

@@ -50,6 +50,7 @@ type changes struct {
 	list   []noted
 	all    bool // it is not known what is changed: everything may be
 	unsure bool // new values may not be what there is: none is published
+	parts  bool // a repository may have other parts of manifests, or damaged ones
 }
 
 // reset is called when a transaction begins.
@@ -112,14 +113,17 @@ func (c *changes) noteRow(table string, row []any) {
 		c.note(hot.Key{Kind: hotTag, Repo: repo, Name: row[1].(string)})
 		c.note(hot.Key{Kind: hotTags, Repo: repo})
 	case "manifests":
+		c.parts = true
 		repo := row[1].(int64)
 		c.note(hot.Key{Kind: hotManifest, Repo: repo, Name: row[2].(string)})
 		if subject := row[5].(string); subject != "" {
 			c.note(hot.Key{Kind: hotReferrers, Repo: repo, Name: subject})
 		}
 	case "repo_blobs":
+		c.parts = true
 		c.note(hot.Key{Kind: hotMembers, Repo: row[0].(int64), Name: row[1].(string)})
 	case "blobs":
+		c.parts = true
 		c.note(hot.Key{Kind: hotContents, Name: row[0].(string)})
 	case "uploads":
 		c.note(hot.Key{Kind: hotUploads, Name: row[0].(string)})

@@ -43,7 +43,7 @@ func (f *bench) together(b *testing.B, n int, do func(i int) error) {
 func BenchmarkTags(b *testing.B) {
 	for _, callers := range []int{1, 16} {
 		b.Run(fmt.Sprint("callers=", callers), func(b *testing.B) {
-			f := newBenchOf(b, Options{Trash: time.Hour}, 100)
+			f := newBenchOf(b, Options{Trash: time.Hour, Memory: 32 << 20}, 100)
 			p := f.manifest(b, 1)
 			f.together(b, callers, func(i int) error {
 				again := p
@@ -57,7 +57,7 @@ func BenchmarkTags(b *testing.B) {
 
 // BenchmarkMount links a blob to a hundred other repositories.
 func BenchmarkMount(b *testing.B) {
-	f := newBenchOf(b, Options{Trash: time.Hour}, 100)
+	f := newBenchOf(b, Options{Trash: time.Hour, Memory: 32 << 20}, 100)
 	var to []oci.Repo
 	for i := range 100 {
 		to = append(to, mustRepo(b, fmt.Sprint("mount/", i)))
@@ -71,7 +71,7 @@ func BenchmarkMount(b *testing.B) {
 func BenchmarkDeletes(b *testing.B) {
 	for _, callers := range []int{1, 8} {
 		b.Run(fmt.Sprint("callers=", callers), func(b *testing.B) {
-			f := newBenchOf(b, Options{Trash: time.Hour}, 100)
+			f := newBenchOf(b, Options{Trash: time.Hour, Memory: 32 << 20}, 100)
 			doomed := make([]oci.Digest, b.N+1)
 			for i := range doomed {
 				p := f.manifest(b, 1000+i)
@@ -87,7 +87,7 @@ func BenchmarkDeletes(b *testing.B) {
 
 // BenchmarkUploads begins uploads of new blobs and ends them.
 func BenchmarkUploads(b *testing.B) {
-	f := newBenchOf(b, Options{Trash: time.Hour}, 100)
+	f := newBenchOf(b, Options{Trash: time.Hour, Memory: 32 << 20}, 100)
 	f.together(b, 8, func(i int) error {
 		u := meta.Upload{ID: meta.UploadID(fmt.Sprint("bench", i)), Repo: f.repo, Key: blob.NewKey(), Algorithm: oci.SHA256}
 		if err := f.CreateUpload(b.Context(), u); err != nil {

@@ -160,7 +160,7 @@ func (db *DB) open(ctx context.Context) error {
 	if db.outbox, err = openOutbox(ctx, db.reader); err != nil {
 		return err
 	}
-	db.writer.tx = tx{clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay, keep: db.opts.Trash,
+	db.writer.tx = tx{hot: db.hot, clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay, keep: db.opts.Trash,
 		isImmutable: db.opts.Immutable, outbox: db.outbox, shadow: &db.shadow}
 	return db.beginUses(ctx)
 }

@@ -25,12 +25,18 @@ func (db *DB) PutManifest(ctx context.Context, p meta.ManifestPut) (meta.Manifes
 		db.NoteUse(p.Repo, p.Digest, meta.PushedAgain)
 		return res, nil
 	}
+	same := false
 	err = db.write(ctx, durable, func(ctx context.Context, t *tx) (err error) {
+		before := len(t.changes.list)
 		res, err = t.putManifest(ctx, p)
+		same = len(t.changes.list) == before
 		return err
 	})
 	if err != nil {
 		return meta.ManifestResult{}, err
+	}
+	if same && res.Dangling == nil { // the next time it is known from memory
+		db.keepPut(ctx, p)
 	}
 	return res, nil
 }
@@ -92,7 +98,7 @@ func (t *tx) place(ctx context.Context, p meta.ManifestPut) (place, error) {
 		WHERE r.name = $1`, args{p.Repo.String(), p.Digest.String(), p.Manifest.MediaType, p.Manifest.Body, tag},
 		&at.repo, &at.listed, &at.lost, &at.manifest, &at.same, &was)
 	if isNotFound(err) {
-		at.repo, err = t.ensureRepo(ctx, p.Repo)
+		at.repo, err = t.makeRepo(ctx, p.Repo)
 	}
 	if err == nil && was != "" {
 		at.was, err = oci.ParseDigest(was)
@@ -104,7 +110,11 @@ func (t *tx) place(ctx context.Context, p meta.ManifestPut) (place, error) {
 // returns its number and the parts that are not there and need not be.
 func (t *tx) putWhole(ctx context.Context, at place, p meta.ManifestPut) (int64, []oci.Digest, error) {
 	if at.same {
-		lacks, err := missing(ctx, t, at.manifest)
+		var lacks map[string]bool
+		var err error
+		if !t.hotParts(at.repo, p) {
+			lacks, err = missing(ctx, t, at.manifest)
+		}
 		if err == nil && len(lacks) == 0 && len(p.Tags) == 0 { // else the tags know
 			err = t.pushedAgain(ctx, at.manifest)
 		}

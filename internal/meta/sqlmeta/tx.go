@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"berth/internal/meta"
+	"berth/internal/meta/hot"
 	"berth/internal/oci"
 )
 
@@ -23,7 +24,8 @@ type tx struct {
 	worst error         // the first fatal error of the transaction
 	wrote bool          // the mutation may have changed something
 
-	changes *changes // what the transaction changes of what is in memory
+	changes *changes   // what the transaction changes of what is in memory
+	hot     *hot.Cache // what is in memory: as it was before the transaction
 
 	isImmutable func(oci.Repo, oci.Tag) bool // Options.Immutable
 
