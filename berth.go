@@ -14,6 +14,7 @@ import (
 	"berth/config"
 	"berth/internal/api"
 	"berth/internal/auth"
+	"berth/internal/blob"
 	"berth/internal/blob/fsblob"
 	"berth/internal/event"
 	"berth/internal/fsck"
@@ -169,7 +170,7 @@ func (s *Server) openData(ctx context.Context, now func() time.Time) error {
 	if err := refuseUnfinished(s.cfg.Data); err != nil {
 		return err
 	}
-	if s.blobs, err = fsblob.Open(fsblob.Options{Dir: s.cfg.Data, Reserve: int64(s.cfg.Storage.Reserve), Log: s.log}); err != nil {
+	if s.blobs, err = fsblob.Open(fsblob.Options{Dir: s.cfg.Data, Reserve: int64(s.cfg.Storage.Reserve), Known: s.known, Log: s.log}); err != nil {
 		return err
 	}
 	s.closers.add(func(context.Context) error { return s.blobs.Close() })
@@ -181,6 +182,11 @@ func (s *Server) openData(ctx context.Context, now func() time.Time) error {
 		return fmt.Errorf("make the folder of the database: %w", err)
 	}
 	return s.openDatabase(ctx, now)
+}
+
+// known tells the blob store what is recorded. Nobody asks before there is a database.
+func (s *Server) known(ctx context.Context, key blob.Key) (bool, error) {
+	return s.meta.KnownKey(ctx, key)
 }
 
 // checkFileSystem refuses to put SQLite where it isn't safe: where files may be

@@ -126,9 +126,12 @@ func ofRecords() []damage {
 			return nil
 		}},
 		{name: "an upload without its bytes", want: "upload-lost", do: func(e *env, i image) error {
-			e.sql(`INSERT INTO uploads (id, repo_id, owner, key, size, algorithm, hash, state, version, started_us, saved)
-				SELECT 'gone', id, '', ?, 100, 'sha256', x'', x'', 1, 0, 0 FROM repos LIMIT 1`, string(blob.NewKey()))
-			return nil
+			u := meta.Upload{ID: "gone", Repo: i.repo, Key: blob.NewKey(), Algorithm: oci.SHA256}
+			if err := e.db.CreateUpload(e.t.Context(), u); err != nil {
+				return err
+			}
+			u.Size = 100
+			return e.db.SaveUpload(e.t.Context(), u)
 		}},
 	}
 }

@@ -226,7 +226,11 @@ func (w *world) settle() {
 	w.fsck()
 	known := make(map[string]bool)
 	var key string
-	for _, table := range []string{"blobs", "uploads", "garbage"} {
+	uploads := w.peekUploads()
+	for _, u := range uploads {
+		known[string(u.Key)] = true
+	}
+	for _, table := range []string{"blobs", "garbage"} {
 		w.rows(`SELECT key FROM `+table, func() { known[key] = true }, &key)
 	}
 	stored := make(map[blob.Key]blob.Object)
@@ -247,11 +251,8 @@ func (w *world) settle() {
 		}
 	}
 	for _, s := range w.sessions {
-		var key string
-		w.rows(`SELECT key FROM uploads WHERE id = '`+strings.ReplaceAll(string(s.id), "'", "")+`'`, func() {
-			if o := stored[blob.Key(key)]; o.Size < w.s.uploads[s.id].size && !s.hollow {
-				w.fatalf("upload %s has %d bytes by its record, and %d", s.id, w.s.uploads[s.id].size, o.Size)
-			}
-		}, &key)
+		if o := stored[uploads[s.id].Key]; o.Size < w.s.uploads[s.id].size && !s.hollow {
+			w.fatalf("upload %s has %d bytes by its record, and %d", s.id, w.s.uploads[s.id].size, o.Size)
+		}
 	}
 }

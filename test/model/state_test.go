@@ -1,8 +1,11 @@
 package model_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"time"
@@ -249,8 +252,39 @@ func (w *world) peek() state {
 	w.rows(`SELECT repo, tag, cause, was, now, ticks, seq FROM tag_history ORDER BY seq`, func() {
 		s.note(where(), move{meta.TagCause(more), was, now, time.Duration(n), saved})
 	}, &repo, &name, &more, &was, &now, &n, &saved)
-	w.rows(`SELECT id, size, saved FROM uploads`, func() { s.uploads[meta.UploadID(name)] = upload{n, time.Duration(saved)} }, &name, &n, &saved)
+	for _, u := range w.peekUploads() {
+		s.uploads[u.ID] = upload{u.Size, time.Duration(u.Saved)}
+	}
 	return s
+}
+
+// A running is what the next process will know of an upload.
+type running struct {
+	ID    meta.UploadID
+	Over  bool
+	Key   blob.Key
+	Size  int64
+	Saved int64
+}
+
+// peekUploads reads which uploads run from the file beside the database.
+func (w *world) peekUploads() map[meta.UploadID]running {
+	w.t.Helper()
+	text, err := os.ReadFile(w.dbPath() + "-uploads")
+	if err != nil && !os.IsNotExist(err) {
+		w.t.Fatal(err)
+	}
+	all := make(map[meta.UploadID]running)
+	for line := range bytes.Lines(text) {
+		var r running
+		if _, line, _ = bytes.Cut(line, []byte(" ")); json.Unmarshal(line, &r) != nil {
+			w.fatalf("a line of the file of uploads is %q", line)
+		}
+		if all[r.ID] = r; r.Over {
+			delete(all, r.ID)
+		}
+	}
+	return all
 }
 
 func (w *world) repo(s string) oci.Repo {

@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"io"
@@ -144,7 +145,9 @@ func (w *world) begin() {
 		w.fatalf("open the database: %v", err)
 	}
 	if w.raw = w.mem; w.mem == nil {
-		if w.raw, err = fsblob.Open(fsblob.Options{Dir: filepath.Join(w.dir, "data")}); err != nil {
+		if w.raw, err = fsblob.Open(fsblob.Options{
+			Dir: filepath.Join(w.dir, "data"), Known: func(ctx context.Context, key blob.Key) (bool, error) { return w.db.KnownKey(ctx, key) },
+		}); err != nil {
 			w.fatalf("open the store: %v", err)
 		}
 	}
@@ -210,7 +213,7 @@ func (w *world) crash() {
 	if err := os.MkdirAll(filepath.Dir(w.dbPath()), 0o700); err != nil {
 		w.t.Fatal(err)
 	}
-	for _, suffix := range []string{"", "-wal"} {
+	for _, suffix := range []string{"", "-wal", "-uploads"} {
 		b, err := os.ReadFile(old + suffix)
 		if err == nil {
 			err = os.WriteFile(w.dbPath()+suffix, b, 0o600)

@@ -77,9 +77,9 @@ func ofRecords() []mutation {
 			new: " {",
 		},
 		{
-			name: "the version of an upload", file: "internal/meta/sqlmeta/uploads.go", run: "TestContracts/Uploads",
-			old: "		if old.version != u.Version {",
-			new: "		if false {",
+			name: "the version of an upload", file: "internal/meta/sqlmeta/ledger.go", run: "TestContracts/Uploads",
+			old: "	case r.Version != u.Version || r.Key != u.Key:",
+			new: "	case false:",
 		},
 		{
 			name: "the tombstone", file: put, pkg: registry, run: "TestMissingParts",
@@ -295,8 +295,8 @@ func ofRules() []mutation {
 		},
 		{
 			name: "leftovers are no garbage that waits", file: "internal/meta/sqlmeta/uploads.go", run: "TestContracts/Uploads", soak: true,
-			old: "		OR EXISTS (SELECT 1 FROM garbage WHERE key = $1)`",
-			new: "		`",
+			old: " OR EXISTS (SELECT 1 FROM garbage WHERE key = $1)`",
+			new: "`",
 		},
 		{
 			name: "a collection makes way", file: "internal/gc/run.go", run: "TestRunMakesWay", soak: true,

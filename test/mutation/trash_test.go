@@ -43,11 +43,6 @@ func ofTrash() []mutation {
 			new: "`UPDATE unwritten SET repo_id = $2 WHERE repo_id = $1`",
 		},
 		{
-			name: "uploads go on when their repository goes", file: repo, run: "TestContracts/TrashRepo", soak: true,
-			old: "`UPDATE uploads SET repo_id = $2 WHERE repo_id = $1`",
-			new: "`UPDATE uploads SET repo_id = $2 WHERE repo_id = $1 AND 1 = 0`",
-		},
-		{
 			name: "nothing comes back without what it needs", file: restore, run: "TestContracts/Trash$", soak: true,
 			old: "		if len(r.missing) > 0 {",
 			new: "		if false {",

@@ -202,7 +202,7 @@ func (w *writer) takeBack() error {
 	if w.final == (object{}) {
 		return nil
 	}
-	if err := w.s.undoRename(w.key); err != nil {
+	if err := w.s.undoRename(context.Background(), w.key); err != nil {
 		return err
 	}
 	if err := w.s.removeFinal(w.final); err != nil {

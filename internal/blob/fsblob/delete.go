@@ -1,10 +1,12 @@
 package fsblob
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"strings"
@@ -13,17 +15,17 @@ import (
 	"berth/internal/oci"
 )
 
-// nothingKnown is what Delete knows of records: it was told that there is none.
+// nothingKnown is the Known of who keeps no records.
 func nothingKnown(context.Context, blob.Key) (bool, error) { return false, nil }
 
 // Delete implements blob.Store. It needs no free space. An adopted object stays:
 // its file is registry:2's.
 //
-// It is for unfinished objects that no record names any more. One that was
-// committed and recorded but not settled is for Recover, which asks first.
+// It is for unfinished objects that no record names any more. Of one that was
+// committed and recorded but not settled, only the unfinished name goes.
 func (s *Store) Delete(ctx context.Context, key blob.Key) error {
 	if key.Check() == nil {
-		if err := s.drop(ctx, key, nothingKnown); err != nil {
+		if err := s.drop(ctx, key, s.known); err != nil {
 			return fmt.Errorf("delete %s: %w", key, mark(err))
 		}
 		return nil
@@ -180,13 +182,23 @@ func (s *Store) removeUnknown(ctx context.Context, o object, known func(context.
 	return s.removeFinal(o)
 }
 
-// undoLink takes the final names of an unfinished object away.
+// undoLink takes the final names of an unfinished object away. If it is known
+// under one of them it is not unfinished: the error wraps fs.ErrNotExist.
 func (s *Store) undoLink(ctx context.Context, f *file, key blob.Key) error {
 	n, err := linkCount(f.File)
 	if err != nil || n <= 1 {
 		return err
 	}
-	return s.removeOtherNames(ctx, f, key, nothingKnown)
+	finished := false
+	err = s.removeOtherNames(ctx, f, key, func(ctx context.Context, final blob.Key) (bool, error) {
+		known, err := s.known(ctx, final)
+		finished = finished || known
+		return known, err
+	})
+	if err == nil && finished {
+		err = errFinished(key)
+	}
+	return err
 }
 
 // writeIntent records durably which name an unfinished object is about to be
@@ -232,9 +244,14 @@ func (s *Store) readIntent(key blob.Key) (object, error) {
 	return object{d, key}, nil
 }
 
+func errFinished(key blob.Key) error {
+	return fmt.Errorf("%s is finished: %w", uploadPath(key), fs.ErrNotExist)
+}
+
 // undoRename gives an object that an interrupted Commit renamed its unfinished
-// name back.
-func (s *Store) undoRename(key blob.Key) error {
+// name back. If it is known under the other it is not unfinished: the error wraps
+// fs.ErrNotExist.
+func (s *Store) undoRename(ctx context.Context, key blob.Key) error {
 	if !s.intended && !s.renames.Load() {
 		return nil // nobody has renamed anything
 	}
@@ -244,6 +261,9 @@ func (s *Store) undoRename(key blob.Key) error {
 	}
 	if err != nil {
 		return err
+	}
+	if known, err := s.known(ctx, o.key()); known || err != nil {
+		return cmp.Or(err, errFinished(key))
 	}
 	if _, err := s.d.lstat(uploadPath(key)); isMissing(err) {
 		if err := s.d.rename(o.path(), uploadPath(key)); err != nil && !isMissing(err) {

@@ -58,6 +58,11 @@ type Options struct {
 	// database above all. Writes beyond that fail with blob.ErrNoSpace.
 	Reserve int64
 
+	// Known reports whether a finished object is recorded under key. Nothing that
+	// is recorded is taken for what an interrupted Commit left behind, whoever
+	// believes that its upload still runs. Nil: nothing is recorded.
+	Known func(ctx context.Context, key blob.Key) (bool, error)
+
 	// Log gets what nobody is told of otherwise; nil for nothing.
 	Log *slog.Logger
 }
@@ -67,6 +72,7 @@ type Options struct {
 type Store struct {
 	d       *disk
 	reserve int64
+	known   func(context.Context, blob.Key) (bool, error)
 	log     *slog.Logger
 
 	// renames is set once the file system has turned out to have no hard links.
@@ -105,12 +111,15 @@ func open(o Options, h hook) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Known == nil {
+		o.Known = nothingKnown
+	}
 	d, err := openDisk(o.Dir)
 	if err != nil {
 		return nil, explain(o.Dir, err)
 	}
 	d.hook = h
-	s := &Store{d: d, reserve: o.Reserve, log: o.Log}
+	s := &Store{d: d, reserve: o.Reserve, known: o.Known, log: o.Log}
 	if err := s.prepare(); err != nil {
 		d.close()
 		return nil, explain(o.Dir, err)

@@ -43,18 +43,18 @@ func (s *Store) Create(ctx context.Context, key blob.Key) (blob.Writer, error) {
 	if err := key.Check(); err != nil {
 		return nil, err
 	}
-	w, err := s.create(key)
+	w, err := s.create(ctx, key)
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", key, mark(err))
 	}
 	return w, nil
 }
 
-func (s *Store) create(key blob.Key) (blob.Writer, error) {
+func (s *Store) create(ctx context.Context, key blob.Key) (blob.Writer, error) {
 	if err := s.checkSpace(); err != nil {
 		return nil, err
 	}
-	if err := s.undoRename(key); err != nil {
+	if err := s.undoRename(ctx, key); err != nil {
 		return nil, err
 	}
 	f, err := s.d.create(uploadPath(key))
@@ -84,7 +84,7 @@ func (s *Store) resume(ctx context.Context, key blob.Key, size int64) (blob.Writ
 	if _, lost := s.lost.Load(key); lost {
 		return nil, blob.ErrLost
 	}
-	if err := s.undoRename(key); err != nil {
+	if err := s.undoRename(ctx, key); err != nil {
 		return nil, err
 	}
 	f, info, err := s.d.open(uploadPath(key), os.O_RDWR)

@@ -25,7 +25,9 @@ func listRepos(f *fixture) {
 	m := f.manifest(shape{note: "x"})
 	f.put(a, m, "v1")
 	f.push(b, "x")
-	f.upload(c)
+	f.upload(c) // which is nothing yet
+	f.push(f.repo("e"), "gone")
+	f.ok(f.UnlinkBlob(f.ctx, f.repo("e"), digestOf("gone"), event.Actor{}))
 	list := func(want ...oci.Repo) {
 		f.Helper()
 		got, err := f.Repos(f.ctx, "", 10)
@@ -37,10 +39,10 @@ func listRepos(f *fixture) {
 	list(a, b)
 	f.ok(f.DeleteManifest(f.ctx, a, digest(m), event.Actor{}))
 	list(b)
-	for _, name := range []string{"a", "b", "c", "d"} {
+	for name, want := range map[string]bool{"a": true, "b": true, "c": false, "d": false, "e": true} {
 		has, err := f.HasRepo(f.ctx, f.repo(name))
 		f.ok(err)
-		f.equal("has "+name, has, name != "d")
+		f.equal("has "+name, has, want)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"berth/internal/blob"
 	"berth/internal/event"
 	"berth/internal/meta"
 	"berth/internal/oci"
@@ -50,8 +49,9 @@ func usageOfRepos(f *fixture) {
 	got = f.usage(a)
 	f.equal("blobs of a that wait when a manifest has gone", []int64{got.Tags, got.Manifests, got.Waiting}, []int64{0, 1, 3})
 	c := f.repo("c")
-	f.ok(f.CreateUpload(f.ctx, meta.Upload{ID: "empty", Repo: c, Key: blob.NewKey(), Algorithm: oci.SHA256}))
-	f.equal("a repository that was only begun with", f.usage(c), meta.RepoUsage{Repo: c})
+	f.push(c, "gone")
+	f.ok(f.UnlinkBlob(f.ctx, c, digestOf("gone"), event.Actor{}))
+	f.equal("a repository that has nothing any more", f.usage(c), meta.RepoUsage{Repo: c})
 	all, err := f.Occupied(f.ctx, "", 10)
 	f.ok(err)
 	f.equal("those that have anything", all, []oci.Repo{a, b})

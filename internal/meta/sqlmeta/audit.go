@@ -119,35 +119,39 @@ func (db *DB) FindAuditManifestOf(ctx context.Context, repo int64, digest string
 	return m, err
 }
 
-// FindAuditUpload implements meta.Audit.
-func (db *DB) FindAuditUpload(ctx context.Context, id meta.UploadID) (u meta.AuditUpload, err error) {
-	err = db.reader.get(ctx, `SELECT u.id, u.repo_id, COALESCE(r.name, ''), u.key, u.size, u.version FROM uploads u LEFT JOIN repos r ON r.id = u.repo_id
-		WHERE u.id = $1`, args{string(id)}, &u.ID, &u.Repo.ID, &u.Repo.Name, &u.Key, &u.Size, &u.Version)
-	return u, err
+// FindAuditUpload implements meta.Audit. One that is being ended is gone: its
+// object may be, too.
+func (db *DB) FindAuditUpload(ctx context.Context, id meta.UploadID) (meta.AuditUpload, error) {
+	list := db.ledger.list(1, func(r *running) bool { return r.ID == id && !r.ending }, byID)
+	if len(list) == 0 {
+		return meta.AuditUpload{}, meta.ErrNotFound
+	}
+	return auditUpload(list[0]), ctx.Err()
 }
 
 // AuditUploads implements meta.Audit.
 func (db *DB) AuditUploads(ctx context.Context, after meta.UploadID, limit int) ([]meta.AuditUpload, error) {
 	var list []meta.AuditUpload
-	err := db.reader.each(ctx, `SELECT u.id, u.repo_id, COALESCE(r.name, ''), u.key, u.size, u.version FROM uploads u LEFT JOIN repos r ON r.id = u.repo_id
-		WHERE u.id > $1 ORDER BY u.id LIMIT $2`, args{string(after), limit}, func(scan func(...any) error) error {
-		var u meta.AuditUpload
-		err := scan(&u.ID, &u.Repo.ID, &u.Repo.Name, &u.Key, &u.Size, &u.Version)
-		list = append(list, u)
-		return err
-	})
-	return list, err
+	for _, r := range db.ledger.behind(after, limit) {
+		list = append(list, auditUpload(r))
+	}
+	return list, ctx.Err()
+}
+
+func auditUpload(r *running) meta.AuditUpload {
+	return meta.AuditUpload{ID: r.ID, Repo: meta.AuditRepo{Name: r.Repo.String()}, Key: r.Key, Size: r.Size, Version: r.Version}
 }
 
 // KeyUse implements meta.Contradictions.
 func (db *DB) KeyUse(ctx context.Context, key blob.Key) (meta.KeyUse, error) {
-	var blobs, uploads, garbage bool
-	err := db.reader.get(ctx, `SELECT EXISTS (SELECT 1 FROM blobs WHERE key = $1), EXISTS (SELECT 1 FROM uploads WHERE key = $1),
-		EXISTS (SELECT 1 FROM garbage WHERE key = $1)`, args{string(key)}, &blobs, &uploads, &garbage)
+	runs := db.ledger.has(key) // it is asked first, as in KnownKey
+	var blobs, garbage bool
+	err := db.reader.get(ctx, `SELECT EXISTS (SELECT 1 FROM blobs WHERE key = $1), EXISTS (SELECT 1 FROM garbage WHERE key = $1)`,
+		args{string(key)}, &blobs, &garbage)
 	switch {
 	case blobs:
 		return meta.KeyOfBlob, err
-	case uploads:
+	case runs:
 		return meta.KeyOfUpload, err
 	case garbage:
 		return meta.KeyOfGarbage, err
@@ -157,9 +161,9 @@ func (db *DB) KeyUse(ctx context.Context, key blob.Key) (meta.KeyUse, error) {
 
 // Totals implements meta.Contradictions.
 func (db *DB) Totals(ctx context.Context) (meta.Totals, error) {
-	var t meta.Totals
+	t := meta.Totals{Uploads: db.ledger.count()}
 	err := db.reader.get(ctx, `SELECT (SELECT count(*) FROM blobs), (SELECT COALESCE(sum(size), 0) FROM blobs), (SELECT count(*) FROM manifests),
-		(SELECT count(*) FROM uploads), (SELECT count(*) FROM blobs WHERE damaged = 1)`, nil, &t.Blobs, &t.Bytes, &t.Manifests, &t.Uploads, &t.Damaged)
+		(SELECT count(*) FROM blobs WHERE damaged = 1)`, nil, &t.Blobs, &t.Bytes, &t.Manifests, &t.Damaged)
 	return t, err
 }
 

@@ -15,7 +15,6 @@ const (
 	hotManifest                  // by repository and digest: *meta.Manifest, whose body is what its digest says
 	hotMembers                   // by repository and digest of a blob: hotMember
 	hotContents                  // by digest: *meta.Blob
-	hotUploads                   // by identifier: *hotUploadRow
 	hotTags                      // by repository: what is made of its tags
 	hotReferrers                 // by repository and subject: what is made of the manifests that refer to it
 	hotCatalog                   // what is made of the names of repositories that are listed
@@ -125,8 +124,6 @@ func (c *changes) noteRow(table string, row []any) {
 	case "blobs":
 		c.parts = true
 		c.note(hot.Key{Kind: hotContents, Name: row[0].(string)})
-	case "uploads":
-		c.note(hot.Key{Kind: hotUploads, Name: row[0].(string)})
 	default:
 		// A manifest was found to be damaged, or no longer is. What is in memory may
 		// be better than what there is, and would keep it from being healed.
@@ -155,9 +152,6 @@ func (c *changes) publishRow(table string, row []any) {
 	case "repo_blobs":
 		k := hot.Key{Kind: hotMembers, Repo: row[0].(int64), Name: row[1].(string)}
 		c.list = append(c.list, noted{k, &hotMember{touched: row[2].(int64), candidate: row[3].(int64) != 0}, sizeMember})
-	case "uploads":
-		u := uploadOfRow(row)
-		c.list = append(c.list, noted{hot.Key{Kind: hotUploads, Name: row[0].(string)}, u, u.size()})
 	case "blobs":
 		d, err := oci.ParseDigest(row[0].(string))
 		if err == nil {

@@ -10,6 +10,7 @@
 package sqlmeta
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -31,7 +32,8 @@ import (
 type Options struct {
 	// Path of the database file. It is made if it does not exist; its folder
 	// must. Beside it SQLite keeps files with -wal and -shm behind the name,
-	// which belong to it.
+	// which belong to it, and -uploads stands behind that of the file of uploads
+	// that run.
 	Path string
 
 	Grace time.Duration // how long a blob that nothing refers to is kept
@@ -69,6 +71,7 @@ type DB struct {
 	finding chan struct{} // holds a token for each FindManifest that reads
 	reader  *reader
 	writer  *writer
+	ledger  *ledger
 	outbox  *outbox
 	uses    *uses
 	changes atomic.Int64 // mutations since Open, the clock's left out
@@ -157,6 +160,9 @@ func (db *DB) open(ctx context.Context) error {
 	if db.clock, err = openClock(ctx, db.reader, db.opts.Running); err != nil {
 		return err
 	}
+	if err = db.openLedger(ctx); err != nil {
+		return err
+	}
 	if db.outbox, err = openOutbox(ctx, db.reader); err != nil {
 		return err
 	}
@@ -204,7 +210,7 @@ func (db *DB) Close() error {
 	if idle := db.Idle(ctx); err == nil {
 		err = idle
 	}
-	err = errors.Join(flushed, err, db.reader.close(), db.writer.close())
+	err = errors.Join(flushed, err, db.reader.close(), db.writer.close(), db.ledger.close())
 	if err != nil {
 		return fmt.Errorf("close database %s: %w", db.path, err)
 	}
@@ -262,4 +268,4 @@ func (db *DB) Changes() int64 { return db.changes.Load() }
 // Trouble returns the error of the last transaction if the storage itself
 // failed it (the disk is full, an I/O error), and nil otherwise. It says that a
 // registry is not ready to be written to.
-func (db *DB) Trouble() error { return db.writer.trouble() }
+func (db *DB) Trouble() error { return cmp.Or(db.writer.trouble(), db.ledger.trouble()) }

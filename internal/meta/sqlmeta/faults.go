@@ -59,7 +59,7 @@ func faults() []faultQuery {
 			LEFT JOIN repos r ON r.id = m.repo_id WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = m.digest)`},
 		faultQuery{meta.FaultOrphan, "a need of no manifest", `SELECT f.repo_id, '', f.digest, 'manifest_refs' FROM manifest_refs f
 			WHERE NOT EXISTS (SELECT 1 FROM manifests m WHERE m.id = f.manifest_id)`},
-		orphans("repo_blobs", "repo_id"), orphans("manifests", "repo_id"), orphans("uploads", "repo_id"), orphans("losses", "repo_id"),
+		orphans("repo_blobs", "repo_id"), orphans("manifests", "repo_id"), orphans("losses", "repo_id"),
 		orphans("links", "repo_id"), orphans("unwritten", "repo_id"),
 		faultQuery{meta.FaultPartLost, "", sqlAbsent + sqlHad},
 		faultQuery{meta.FaultPartAbsent, "", sqlAbsent + `NOT ` + sqlHad},

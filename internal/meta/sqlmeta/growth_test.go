@@ -65,7 +65,7 @@ func looked(c driver.Conn) (sum int) {
 
 // A grown is a registry with so many of everything: tags in the repository
 // "app", repositories that have the same blob, referrers of one manifest,
-// uploads, deletions of one repository, moves of one tag, garbage.
+// deletions of one repository, moves of one tag, garbage.
 type grown struct {
 	*DB
 	tb    testing.TB
@@ -124,8 +124,6 @@ func fillGrown(tb testing.TB, pool *sql.DB, n int) {
 		`INSERT INTO tags (repo_id, name, digest, manifest_id, moved_us, moved_by)
 			SELECT 1, printf('t%06d', id), digest, id, 0, '' FROM manifests WHERE repo_id = 1`,
 		`INSERT INTO tags (repo_id, name, digest, manifest_id, moved_us, moved_by) SELECT repo_id, 'v1', digest, id, 0, '' FROM manifests WHERE repo_id > 2`,
-		`INSERT INTO uploads (id, repo_id, owner, key, size, algorithm, version, started_us, saved)
-			SELECT printf('u%06d', i), 2, '', printf('uk%d', i), 0, 'sha256', 0, 0, 1000000000000000 FROM n`,
 		`INSERT INTO tag_history (ticks, time_us, repo, tag, was, now, cause, by_name, by_via, by_addr)
 			SELECT 1000000000000000, 0, 'app', 'moved', ` + grownDigest + `0), ` + grownDigest + `1), 'push', '', '', '' FROM n`,
 		`INSERT INTO trash (kind, reason, repo, digest, deleted, deleted_us, by_name, by_addr, by_via, dropped)

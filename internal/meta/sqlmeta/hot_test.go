@@ -105,15 +105,13 @@ func inMemory(value any) string {
 		return fmt.Sprintln(v.touched, v.candidate)
 	case *meta.Blob:
 		return fmt.Sprintln(v.Digest, v.Key, v.Size, v.Damaged)
-	case *hotUploadRow:
-		return fmt.Sprintln(v.repo, v.Key, v.Size, v.Version)
 	}
 	return fmt.Sprintf("a %T", value)
 }
 
 func inDatabase(ctx context.Context, q querier, k hot.Key) (string, error) {
 	var a, b, c, body string
-	var n, m int64
+	var n int64
 	var flag bool
 	switch k.Kind {
 	case hotRepo:
@@ -132,9 +130,6 @@ func inDatabase(ctx context.Context, q querier, k hot.Key) (string, error) {
 	case hotContents:
 		err := q.get(ctx, `SELECT digest, key, size, damaged FROM blobs WHERE digest = $1`, args{k.Name}, &a, &b, &n, &flag)
 		return fmt.Sprintln(a, b, n, flag), err
-	case hotUploads:
-		err := q.get(ctx, `SELECT repo_id, key, size, version FROM uploads WHERE id = $1`, args{k.Name}, &n, &a, &m, &b)
-		return fmt.Sprintln(n, a, m, b), err
 	}
 	return "", nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"berth/internal/blob"
 	"berth/internal/meta"
+	"berth/internal/oci"
 )
 
 var _ meta.Mending = (*DB)(nil)
@@ -137,7 +138,7 @@ func (t *tx) mendOrphan(ctx context.Context, c meta.Contradiction) (string, erro
 		n, err := t.exec(ctx, `DELETE FROM manifest_refs WHERE repo_id = $1 AND digest = $2
 			AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.id = manifest_refs.manifest_id)`, c.Repo.ID, c.Digest)
 		return changed(n, err, did)
-	case "uploads", "losses", "links", "unwritten":
+	case "losses", "links", "unwritten":
 		n, err := t.exec(ctx, `DELETE FROM `+c.Name+` WHERE repo_id = $1 AND NOT EXISTS (SELECT 1 FROM repos WHERE id = $1)`, c.Repo.ID)
 		return changed(n, err, did)
 	}
@@ -265,17 +266,22 @@ func (db *DB) MendManifest(ctx context.Context, m meta.AuditManifest, good func(
 
 // EndUpload implements meta.Mending.
 func (db *DB) EndUpload(ctx context.Context, u meta.AuditUpload) error {
-	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
-		var key string
-		err := t.get(ctx, `SELECT key FROM uploads WHERE id = $1 AND version = $2`, args{string(u.ID), u.Version}, &key)
-		if isNotFound(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return t.dropUpload(ctx, string(u.ID), key)
-	})
+	repo, err := oci.ParseRepo(u.Repo.Name)
+	if err != nil {
+		return err
+	}
+	r, err := db.ledger.claim(repo, u.ID)
+	if isNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if r.Version != u.Version {
+		db.ledger.unclaim(r)
+		return nil
+	}
+	return db.dropUploads(ctx, r)
 }
 
 // CondemnUnknown implements meta.Mending.

@@ -58,20 +58,11 @@ func (db *DB) Unneeded(ctx context.Context, grace time.Duration, after string, l
 
 // IdleUploads implements meta.Pruning.
 func (db *DB) IdleUploads(ctx context.Context, idle time.Duration, limit int) (list []meta.IdleUpload, err error) {
-	err = db.reader.each(ctx, `SELECT r.name, u.size, u.saved FROM uploads u CROSS JOIN repos r ON r.id = u.repo_id
-		WHERE u.saved <= $1 ORDER BY u.saved LIMIT $2`, args{db.ago(idle), limit}, func(scan func(...any) error) error {
-		var u meta.IdleUpload
-		var name string
-		var saved int64
-		err := scan(&name, &u.Size, &saved)
-		if err == nil {
-			u.Repo, err = oci.ParseRepo(name)
-		}
-		u.Idle = time.Duration(db.clock.ticks() - saved)
-		list = append(list, u)
-		return err
-	})
-	return list, err
+	before, now := db.ago(idle), db.clock.ticks()
+	for _, r := range db.ledger.list(limit, func(r *running) bool { return r.saved <= before }, bySaved) {
+		list = append(list, meta.IdleUpload{Repo: r.Repo, Size: r.Size, Idle: time.Duration(now - r.saved)})
+	}
+	return list, ctx.Err()
 }
 
 // A leaf is a manifest as Untagged sees it.

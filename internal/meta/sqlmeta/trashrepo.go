@@ -15,8 +15,8 @@ import (
 const firstTold = 100
 
 // DeleteRepo implements meta.Discarder. The repository's row becomes the entry's,
-// which costs the same however much it has; only uploads and links of registry:2
-// are moved one by one. Its tombstones are what the entry has: see sqlLost.
+// which costs the same however much it has; only links of registry:2 are moved one
+// by one, and uploads are the name's in any case. Its tombstones are what the entry has: see sqlLost.
 func (db *DB) DeleteRepo(ctx context.Context, repo oci.Repo, by event.Actor) (int64, error) {
 	var entry int64
 	err := db.write(ctx, durable, func(ctx context.Context, t *tx) error {
@@ -78,9 +78,6 @@ func (b *bin) takeRepo(ctx context.Context) error {
 // inherit gives what belongs to a name, and not to what a repository has, to the
 // repository that bears the name from now on.
 func (t *tx) inherit(ctx context.Context, from, heir int64) error {
-	if _, err := t.exec(ctx, `UPDATE uploads SET repo_id = $2 WHERE repo_id = $1`, from, heir); err != nil {
-		return err
-	}
 	if _, err := t.exec(ctx, `UPDATE links SET repo_id = $2 WHERE repo_id = $1`, from, heir); err != nil {
 		return err
 	}

@@ -13,61 +13,60 @@ import (
 
 // CreateUpload implements meta.Uploads.
 func (db *DB) CreateUpload(ctx context.Context, u meta.Upload) error {
-	return db.write(ctx, relaxed, func(ctx context.Context, t *tx) error {
-		repo, err := t.ensureRepo(ctx, u.Repo)
-		if err != nil {
-			return err
-		}
-		_, err = t.exec(ctx, `INSERT INTO uploads (id, repo_id, owner, key, size, algorithm, hash, state, version, started_us, saved)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			string(u.ID), repo, u.By, string(u.Key), u.Size, string(u.Algorithm), u.Hash, u.State, u.Version, u.Started.UnixMicro(), t.ticks())
+	if err := ctx.Err(); err != nil {
 		return err
-	})
+	}
+	return db.ledger.begin(u)
 }
 
-// An openUpload is what a mutation needs to know of a stored upload.
-type openUpload struct {
-	repo    int64
-	key     string
-	version int64
+// FindUpload implements meta.Uploads.
+func (db *DB) FindUpload(_ context.Context, repo oci.Repo, id meta.UploadID) (meta.Upload, error) {
+	return db.ledger.find(repo, id)
 }
 
-func (t *tx) upload(ctx context.Context, u meta.Upload) (openUpload, error) {
-	var o openUpload
-	err := t.get(ctx, `SELECT u.repo_id, u.key, u.version FROM uploads u JOIN repos r ON r.id = u.repo_id WHERE u.id = $1 AND r.name = $2`,
-		args{string(u.ID), u.Repo.String()}, &o.repo, &o.key, &o.version)
-	return o, notFound(err, "upload "+string(u.ID), u.Repo)
-}
-
-// SaveUpload implements meta.Uploads. A key that u gives up becomes garbage.
+// SaveUpload implements meta.Uploads.
 func (db *DB) SaveUpload(ctx context.Context, u meta.Upload) error {
-	return db.write(ctx, relaxed, func(ctx context.Context, t *tx) error {
-		old, err := t.upload(ctx, u)
-		if err != nil {
-			return err
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return db.ledger.save(u)
+}
+
+// end ends uploads that were claimed in a transaction: all of them or none.
+func (db *DB) end(ctx context.Context, run mutation, list ...*running) error {
+	ended := false // also when run panics
+	defer func() {
+		if !ended {
+			db.ledger.unclaim(list...)
 		}
-		if old.version != u.Version {
-			return fmt.Errorf("upload %s: %w", u.ID, meta.ErrConflict)
-		}
-		_, err = t.exec(ctx, `UPDATE uploads SET owner = $2, key = $3, size = $4, algorithm = $5, hash = $6, state = $7, version = version + 1, saved = $8
-			WHERE id = $1`, string(u.ID), u.By, string(u.Key), u.Size, string(u.Algorithm), u.Hash, u.State, t.ticks())
-		if err != nil || old.key == string(u.Key) {
-			return err
-		}
-		return t.condemn(ctx, old.key, t.ticks())
-	})
+	}()
+	if err := db.write(ctx, durable, run); err != nil {
+		return err
+	}
+	ended = true
+	db.ledger.over(list...)
+	return nil
 }
 
 // CommitUpload implements meta.Uploads.
 func (db *DB) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob, by event.Actor) (meta.Blob, error) {
+	r, err := db.ledger.claim(u.Repo, u.ID)
+	if err != nil {
+		return meta.Blob{}, err
+	}
 	var has meta.Blob
-	err := db.write(ctx, durable, func(ctx context.Context, t *tx) error {
-		old, err := t.ending(ctx, u, b.Digest)
+	err = db.end(ctx, func(ctx context.Context, t *tx) error {
+		old, err := t.ending(ctx, u.Repo, b.Digest)
 		if err != nil {
 			return err
 		}
 		if has, err = t.keepBlob(ctx, b, old.has); err != nil {
 			return err
+		}
+		if old.repo == 0 {
+			if old.repo, err = t.ensureRepo(ctx, u.Repo); err != nil {
+				return err
+			}
 		}
 		if err := t.enter(ctx, old.repo, b.Digest); err != nil {
 			return err
@@ -79,37 +78,33 @@ func (db *DB) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob, by e
 		}
 		has.Left = t.grace
 		if b.Key == "" { // the upload's bytes were never finished
-			if err := t.condemn(ctx, old.key, t.ticks()); err != nil {
+			if err := t.condemn(ctx, string(r.Key), t.ticks()); err != nil {
 				return err
 			}
 		}
-		if _, err = t.exec(ctx, `DELETE FROM uploads WHERE id = $1`, string(u.ID)); err != nil {
-			return err
-		}
 		return t.record(ctx, event.Event{Action: event.Push, Kind: event.Blob, Repo: u.Repo, Digest: b.Digest, Size: has.Size, By: by})
-	})
+	}, r)
 	if err != nil {
 		return meta.Blob{}, err
 	}
 	return has, nil
 }
 
-// An endingUpload is what there is when an upload ends as a blob.
-type endingUpload struct {
-	repo int64
-	key  string
+// An ending is what there is when an upload ends as a blob.
+type ending struct {
+	repo int64     // 0: there is no such repository yet
 	has  meta.Blob // the record of the blob; without a key if there is none
 	lost bool      // the repository has a tombstone of it
 }
 
 // ending finds out in one query what the end of an upload needs to know.
-func (t *tx) ending(ctx context.Context, u meta.Upload, d oci.Digest) (endingUpload, error) {
-	o := endingUpload{has: meta.Blob{Digest: d, Left: meta.Forever}}
-	err := t.get(ctx, `SELECT u.repo_id, u.key, EXISTS (SELECT 1 FROM losses l WHERE l.repo_id = u.repo_id AND l.digest = $3),
-		COALESCE(b.key, ''), COALESCE(b.size, 0), COALESCE(b.damaged, 0)
-		FROM uploads u JOIN repos r ON r.id = u.repo_id LEFT JOIN blobs b ON b.digest = $3 WHERE u.id = $1 AND r.name = $2`,
-		args{string(u.ID), u.Repo.String(), d.String()}, &o.repo, &o.key, &o.lost, &o.has.Key, &o.has.Size, &o.has.Damaged)
-	return o, notFound(err, "upload "+string(u.ID), u.Repo)
+func (t *tx) ending(ctx context.Context, repo oci.Repo, d oci.Digest) (ending, error) {
+	o := ending{has: meta.Blob{Digest: d, Left: meta.Forever}}
+	err := t.get(ctx, `SELECT COALESCE((SELECT id FROM repos WHERE name = $1), 0),
+		EXISTS (SELECT 1 FROM repos r JOIN losses l ON l.repo_id = r.id WHERE r.name = $1 AND l.digest = $2),
+		COALESCE(b.key, ''), COALESCE(b.size, 0), COALESCE(b.damaged, 0) FROM (SELECT 1) AS one LEFT JOIN blobs b ON b.digest = $2`,
+		args{repo.String(), d.String()}, &o.repo, &o.lost, &o.has.Key, &o.has.Size, &o.has.Damaged)
+	return o, err
 }
 
 // keepBlob sees to it that there is an undamaged record of b, and returns it. has
@@ -137,57 +132,81 @@ func (t *tx) keepBlob(ctx context.Context, b, has meta.Blob) (meta.Blob, error) 
 
 // DropUpload implements meta.Uploads.
 func (db *DB) DropUpload(ctx context.Context, u meta.Upload) error {
-	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
-		old, err := t.upload(ctx, u)
-		if isNotFound(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return t.dropUpload(ctx, string(u.ID), old.key)
-	})
-}
-
-func (t *tx) dropUpload(ctx context.Context, id, key string) error {
-	if _, err := t.exec(ctx, `DELETE FROM uploads WHERE id = $1`, id); err != nil {
+	r, err := db.ledger.claim(u.Repo, u.ID)
+	if isNotFound(err) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	return t.condemn(ctx, key, t.ticks())
+	return db.dropUploads(ctx, r)
+}
+
+// dropUploads ends uploads that were claimed and makes their keys garbage.
+func (db *DB) dropUploads(ctx context.Context, list ...*running) error {
+	return db.end(ctx, func(ctx context.Context, t *tx) error {
+		for _, r := range list {
+			if err := t.condemn(ctx, string(r.Key), t.ticks()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, list...)
 }
 
 // ExpireUploads implements meta.Garbage.
 func (db *DB) ExpireUploads(ctx context.Context, idle time.Duration, limit int) (int, error) {
-	old, err := db.exists(ctx, `SELECT 1 FROM uploads WHERE saved <= $1`, db.ago(idle))
-	if err != nil || !old {
+	list := db.ledger.claimIdle(db.ago(idle), limit)
+	if len(list) == 0 {
+		return 0, nil
+	}
+	if err := db.dropUploads(ctx, list...); err != nil {
 		return 0, err
 	}
-	n := 0
-	err = db.write(ctx, durable, func(ctx context.Context, t *tx) error {
-		type upload struct{ id, key string }
-		var list []upload
-		err := t.each(ctx, `SELECT id, key FROM uploads WHERE saved <= $1 ORDER BY saved LIMIT $2`, args{t.ticks() - int64(idle), limit},
-			func(scan func(...any) error) error {
-				var u upload
-				defer func() { list = append(list, u) }()
-				return scan(&u.id, &u.key)
-			})
-		for i := 0; err == nil && i < len(list); i++ {
-			err = t.dropUpload(ctx, list[i].id, list[i].key)
-		}
-		n = len(list)
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	return n, nil
+	return len(list), nil
 }
 
 // KnownKey implements meta.Garbage.
 func (db *DB) KnownKey(ctx context.Context, key blob.Key) (bool, error) {
+	if db.ledger.has(key) { // it is asked first: what it ends is recorded before
+		return true, nil
+	}
+	return db.keyIsRecorded(ctx, key)
+}
+
+// keyIsRecorded reports whether key is that of a blob, or garbage.
+func (db *DB) keyIsRecorded(ctx context.Context, key blob.Key) (bool, error) {
 	var known bool
-	err := db.reader.get(ctx, `SELECT EXISTS (SELECT 1 FROM uploads WHERE key = $1) OR EXISTS (SELECT 1 FROM blobs WHERE key = $1)
-		OR EXISTS (SELECT 1 FROM garbage WHERE key = $1)`, args{string(key)}, &known)
+	err := db.reader.get(ctx, `SELECT EXISTS (SELECT 1 FROM blobs WHERE key = $1) OR EXISTS (SELECT 1 FROM garbage WHERE key = $1)`, args{string(key)}, &known)
 	return known, err
+}
+
+// openLedger reads which uploads run. Those that an older program recorded in
+// the database are moved to the file first.
+func (db *DB) openLedger(ctx context.Context) error {
+	db.ledger = newLedger(db.path+ledgerExt, db.clock.ticks)
+	var older []*running
+	err := db.reader.each(ctx, `SELECT u.id, r.name, u.owner, u.key, u.size, u.algorithm, u.hash, u.state, u.version, u.started_us, u.saved
+		FROM uploads u CROSS JOIN repos r ON r.id = u.repo_id WHERE u.id > ''`, nil, func(scan func(...any) error) error {
+		var r running
+		var name string
+		var started int64
+		err := scan(&r.ID, &name, &r.By, &r.Key, &r.Size, &r.Algorithm, &r.Hash, &r.State, &r.Version, &started, &r.saved)
+		if err == nil {
+			r.Repo, err = oci.ParseRepo(name)
+		}
+		r.Started = time.UnixMicro(started).UTC()
+		older = append(older, &r)
+		return err
+	})
+	if err == nil {
+		err = db.ledger.load(older, func(key blob.Key) (bool, error) { return db.keyIsRecorded(ctx, key) })
+	}
+	if err != nil || len(older) == 0 {
+		return err
+	}
+	return db.writer.do(ctx, durable, func(ctx context.Context, t *tx) error {
+		_, err := t.exec(ctx, `DELETE FROM uploads`)
+		return err
+	})
 }

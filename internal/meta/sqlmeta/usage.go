@@ -132,23 +132,10 @@ func (db *DB) BlobUsages(ctx context.Context, after string, limit int) ([]meta.B
 func (db *DB) UploadUsages(ctx context.Context, after meta.UploadID, limit int) ([]meta.UploadUsage, error) {
 	var list []meta.UploadUsage
 	now := db.clock.ticks()
-	err := db.reader.each(ctx, `SELECT u.id, r.name, u.size, u.saved FROM uploads u CROSS JOIN repos r ON r.id = u.repo_id
-		WHERE u.id > $1 ORDER BY u.id LIMIT $2`, args{string(after), limit}, func(scan func(...any) error) error {
-		var u meta.UploadUsage
-		var name string
-		var saved int64
-		err := scan(&u.ID, &name, &u.Size, &saved)
-		if err == nil {
-			u.Repo, err = oci.ParseRepo(name)
-		}
-		u.Idle = max(0, time.Duration(now-saved))
-		list = append(list, u)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("usage of uploads: %w", err)
+	for _, r := range db.ledger.behind(after, limit) {
+		list = append(list, meta.UploadUsage{ID: r.ID, Repo: r.Repo, Size: r.Size, Idle: max(0, time.Duration(now-r.saved))})
 	}
-	return list, nil
+	return list, ctx.Err()
 }
 
 // GarbageKeys implements meta.Usage.

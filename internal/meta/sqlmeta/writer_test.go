@@ -58,7 +58,7 @@ func TestGroupCommit(t *testing.T) {
 	for i := range errs {
 		errs[i] = make(chan error, 1)
 		go func() {
-			errs[i] <- db.CreateUpload(t.Context(), meta.Upload{ID: meta.UploadID(fmt.Sprint(i)), Repo: mustRepo(t, "a"), Key: blob.Key(fmt.Sprint(i))})
+			errs[i] <- db.write(t.Context(), relaxed, func(ctx context.Context, t *tx) error { return t.condemn(ctx, fmt.Sprint(i), 0) })
 		}()
 		waiting(t, db, i+1)
 	}
@@ -182,7 +182,7 @@ func TestPanic(t *testing.T) {
 		})
 	}()
 	waiting(t, db, 1)
-	go func() { neighbour <- db.DropUpload(t.Context(), meta.Upload{Repo: mustRepo(t, "a")}) }()
+	go func() { neighbour <- db.MarkDamaged(t.Context(), oci.SHA256.FromBytes(nil), "nobody's") }()
 	waiting(t, db, 2)
 	release()
 	if got := <-recovered; got != "a bug" {
@@ -247,7 +247,8 @@ func TestDurability(t *testing.T) {
 		}},
 		{"ExpireUploads", 1, func() error { _, err := db.ExpireUploads(ctx, 0, 9); return err }},
 		{"ExpireUploads again", 0, func() error { _, err := db.ExpireUploads(ctx, 0, 9); return err }},
-		{"DropUpload", 1, func() error { return db.DropUpload(ctx, u) }},
+		{"CreateUpload and DropUpload", 1, func() error { return errors.Join(db.CreateUpload(ctx, u), db.DropUpload(ctx, u)) }},
+		{"DropUpload again", 0, func() error { return db.DropUpload(ctx, u) }},
 		{"Subscribe", 1, func() error { _, err := db.Subscribe(ctx, "r", meta.NeedNews); return err }},
 		{"PutManifest with a reader", 1, func() error { _, err := db.PutManifest(ctx, other); return err }},
 		{"PutManifest again with a reader", 0, func() error { _, err := db.PutManifest(ctx, other); return err }},
@@ -276,7 +277,7 @@ func TestMixedBatch(t *testing.T) {
 	done := make(chan error, 2)
 	go func() { done <- db.SaveClock(t.Context()) }()
 	waiting(t, db, 1)
-	go func() { done <- db.DropUpload(t.Context(), meta.Upload{Repo: mustRepo(t, "a")}) }()
+	go func() { done <- db.MarkDamaged(t.Context(), oci.SHA256.FromBytes(nil), "nobody's") }()
 	waiting(t, db, 2)
 	release()
 	for range 2 {
