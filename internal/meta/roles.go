@@ -15,7 +15,9 @@ import (
 // Uploads records blob uploads in progress.
 type Uploads interface {
 	// CreateUpload records u, before any byte of it exists. It survives the end
-	// of the process but, until the next durable change, not the loss of power.
+	// of the process, but perhaps not the loss of power; the same is true of it being
+	// over, if the object that it ended as is recorded. After either an upload of
+	// which nothing was saved may have another Key.
 	CreateUpload(ctx context.Context, u Upload) error
 
 	// FindUpload returns the upload id of repo, else ErrNotFound.

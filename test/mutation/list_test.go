@@ -4,7 +4,7 @@ import "slices"
 
 // mutations lists the safety steps, from the disk upwards.
 func mutations() []mutation {
-	return slices.Concat(ofFiles(), ofRecords(), ofUploads(), ofRules(), ofGuard(), ofEvents(), ofTree(), ofBackups(), ofChecks(), ofStories(), ofTags(), ofTrash(), ofRetention(), ofLists(), ofPulls(), ofHot())
+	return slices.Concat(ofFiles(), ofRecords(), ofUploads(), ofLedger(), ofRules(), ofGuard(), ofEvents(), ofTree(), ofBackups(), ofChecks(), ofStories(), ofTags(), ofTrash(), ofRetention(), ofLists(), ofPulls(), ofHot())
 }
 
 // ofFiles are about objects on disk.
@@ -130,6 +130,63 @@ func ofRecords() []mutation {
 			name: "a repository reads its own blobs", file: "internal/meta/sqlmeta/hot.go", pkg: registry, run: "TestMount",
 			old: "		WHERE r.name = $1 AND m.digest = $2`,\n		args{repo.String(), d.String()}, &id, &b.Key,",
 			new: "		WHERE r.name <> $1 || 'x' AND m.digest = $2`,\n		args{repo.String(), d.String()}, &id, &b.Key,",
+		},
+	}
+}
+
+// ofLedger are about uploads that run, and those of which only a file says so.
+func ofLedger() []mutation {
+	const ledger, lines, remove = "internal/meta/sqlmeta/ledger.go", "internal/meta/sqlmeta/ledgerline.go", "internal/blob/fsblob/delete.go"
+	return []mutation{
+		{
+			name: "what is recorded to be over is not taken up", file: ledger, run: "TestOverWithoutLine",
+			old: "		if over {\n",
+			new: "		if false {\n",
+		},
+		{
+			name: "a key that may have been used is not used again", file: ledger, run: "TestUploadsSurvive", soak: true,
+			old: "		if r.Size == 0 {\n",
+			new: "		if false {\n",
+		},
+		{
+			name: "one ends an upload", file: ledger, run: "TestOneEnds", soak: true,
+			old: "	if r.ending {\n",
+			new: "	if false {\n",
+		},
+		{
+			name: "what is being ended moves on no more", file: ledger, run: "TestOneEnds", soak: true,
+			old: "	case r.ending:\n",
+			new: "	case false:\n",
+		},
+		{
+			name: "an upload that could not end goes on", file: "internal/meta/sqlmeta/uploads.go", run: "TestOneEnds", soak: true,
+			old: "		if !ended {\n",
+			new: "		if false {\n",
+		},
+		{
+			name: "what was not written down is written with the next", file: ledger, run: "TestLedgerFull", soak: true,
+			old: "	l.torn = true\n	if noSpace",
+			new: "	if noSpace",
+		},
+		{
+			name: "what is not whole says nothing", file: lines, run: "TestTornLines", soak: true,
+			old: " || uint32(want) != checksum(text) {",
+			new: " {",
+		},
+		{
+			name: "what is recorded is not resumed", file: remove, run: "TestRecordedIsKept",
+			old: "		known, err := s.known(ctx, final)\n",
+			new: "		known, err := nothingKnown(ctx, final)\n",
+		},
+		{
+			name: "what is recorded is not renamed back", file: remove, run: "TestRecordedIsKept", soak: true,
+			old: "	if known, err := s.known(ctx, o.key()); known",
+			new: "	if known, err := nothingKnown(ctx, o.key()); known",
+		},
+		{
+			name: "what is recorded is not deleted with its upload", file: remove, run: "TestRecordedIsKept", soak: true,
+			old: "s.drop(ctx, key, s.known)",
+			new: "s.drop(ctx, key, nothingKnown)",
 		},
 	}
 }

@@ -322,6 +322,28 @@ func TestLedgerStaysSmall(t *testing.T) {
 	}
 }
 
+// TestTornLines holds that a line that is not as it was written says nothing, and
+// that those around it do.
+func TestTornLines(t *testing.T) {
+	one, two := &running{Upload: uploadOf(t, "one")}, &running{Upload: uploadOf(t, "two")}
+	first, second := appendLine(nil, one), appendLine(nil, two)
+	for i := range first {
+		torn := bytes.Clone(first)
+		torn[i] ^= 1
+		all := map[meta.UploadID]*running{}
+		if readLines(append(torn, second...), all); all["one"] != nil {
+			t.Errorf("read with byte %d another: %+v", i, all["one"])
+		}
+		if i < len(first)-1 && all["two"] == nil { // else it is the end of the line
+			t.Errorf("the second was not read with byte %d of the first another", i)
+		}
+		clear(all)
+		if readLines(append(bytes.Clone(second), first[:i]...), all); len(all) != 1 {
+			t.Errorf("read %v with %d bytes of the last line", all, i)
+		}
+	}
+}
+
 // FuzzLedger holds that whatever the file of uploads holds, what is read from it
 // can be written and read again, and that whole lines behind it are read.
 func FuzzLedger(f *testing.F) {
