@@ -19,10 +19,10 @@ import (
 // answered, and as lines of a file, from which the next process has them again.
 //
 // Each change is one line, in one write that nothing waits for: it survives the
-// end of the process and not the loss of power. The file may therefore tell of
-// uploads that are over, after a loss of power or if the process was killed
-// right behind the transaction that ended them. What comes of that is harmless:
-// see load, and fsblob.Options.Known.
+// end of the process and not the loss of power. What an upload is about to end as
+// is a line, too, so that after a kill the database tells whether it has. Only a
+// loss of power can leave a file that tells of uploads that are over; what comes of
+// that is harmless: see load, and fsblob.Options.Known.
 type ledger struct {
 	path  string
 	ticks func() int64
@@ -35,7 +35,8 @@ type ledger struct {
 	file   ledgerFile        // nil: to be opened
 	size   int64             // of the file
 	kept   int64             // its size when only what runs was in it
-	torn   bool              // it does not end with a whole line, or not all that are over are said to be
+	torn   bool              // it does not end with a whole line, or lacks some
+	late   []byte            // lines that wait for the next
 	err    error             // why the last line was not written; nil if it was
 }
 
@@ -49,8 +50,9 @@ type ledgerFile interface {
 // held, and its Upload is never changed in parts.
 type running struct {
 	meta.Upload
-	saved  int64 // ticks
-	ending bool  // somebody is ending it in a transaction
+	saved  int64    // ticks
+	final  blob.Key // of the object that it is ending as, or was to
+	ending bool     // somebody is ending it in a transaction
 }
 
 // ledgerExt is what stands behind the name of the database in that of the file.
@@ -71,15 +73,18 @@ func newLedger(path string, ticks func() int64) *ledger {
 }
 
 // load reads what an earlier process left, and takes over the uploads of older
-// than those. gone says of a key that what was uploaded to it is stored under it,
-// or waits to be deleted: such an upload is over, whatever the file says.
+// than those. gone says that what is under a key is a blob, or waits to be deleted:
+// an upload that went there is over, whatever the file says.
 //
 // An upload of which nothing is recorded to have come gets a new key. Its object
 // may be there all the same, finished even; nobody writes to that one any more.
-func (l *ledger) load(older []*running, gone func(blob.Key) (bool, error)) error {
+//
+// It reports whether the file says it all. Without space it does not, but then it
+// will before anything else is written to it.
+func (l *ledger) load(older []*running, gone func(blob.Key) (bool, error)) (whole bool, err error) {
 	b, err := os.ReadFile(l.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return false, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,8 +94,11 @@ func (l *ledger) load(older []*running, gone func(blob.Key) (bool, error)) error
 	readLines(b, l.all)
 	for id, r := range l.all {
 		over, err := gone(r.Key)
+		if err == nil && !over && r.final != "" {
+			over, err = gone(r.final)
+		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		if over {
 			delete(l.all, id)
@@ -102,12 +110,13 @@ func (l *ledger) load(older []*running, gone func(blob.Key) (bool, error)) error
 		l.keys[r.Key] = true
 	}
 	if len(b) == 0 && len(l.all) == 0 {
-		return nil
+		return true, nil
 	}
-	if err := l.rewrite(); err != nil {
-		return err
+	err = l.rewrite()
+	if l.torn = err != nil; l.torn && noSpace(err) {
+		return false, nil
 	}
-	return errors.Join(syncFile(l.path), syncDir(filepath.Dir(l.path)))
+	return true, errors.Join(err, syncFile(l.path), syncDir(filepath.Dir(l.path)))
 }
 
 // rewrite makes the file one of those that run.
@@ -128,7 +137,7 @@ func (l *ledger) rewrite() error {
 	if err := os.Rename(next, l.path); err != nil {
 		return err
 	}
-	l.size, l.kept, l.torn = int64(len(b)), int64(len(b)), false
+	l.size, l.kept, l.torn, l.late = int64(len(b)), int64(len(b)), false, nil
 	return nil
 }
 
@@ -156,9 +165,13 @@ func (l *ledger) tryWrite(lines []byte) (err error) {
 			return err
 		}
 	}
+	if len(l.late) > 0 {
+		lines = append(l.late, lines...)
+	}
 	n, err := l.file.WriteAt(lines, l.size)
 	if err == nil {
 		l.size += int64(n)
+		l.late = nil
 	}
 	return err
 }
@@ -218,7 +231,7 @@ func (l *ledger) save(u meta.Upload) error {
 		return fmt.Errorf("upload %s: %w", u.ID, meta.ErrConflict)
 	}
 	before := *r
-	r.Upload, r.saved = u, l.ticks()
+	r.Upload, r.saved, r.final = u, l.ticks(), ""
 	r.Version++
 	if err := l.write(appendLine(nil, r)); err != nil {
 		*r = before
@@ -227,8 +240,8 @@ func (l *ledger) save(u meta.Upload) error {
 	return nil
 }
 
-// claim returns an upload that its caller alone may end, with over, or leave
-// as it is, with unclaim. Who else wants to end it finds it gone.
+// claim returns an upload that its caller alone may end, with over or committed,
+// or leave as it is, with unclaim. Who else wants to end it finds it gone.
 func (l *ledger) claim(repo oci.Repo, id meta.UploadID) (*running, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -266,24 +279,42 @@ func (l *ledger) unclaim(list ...*running) {
 	}
 }
 
-// over ends uploads that were claimed, after the transaction that did. If it
-// can't be written down the next line will.
-func (l *ledger) over(list ...*running) {
+// endsAs writes down which object an upload that was claimed is about to end as.
+// If that fails it will look as if it went on, after a kill at the wrong moment.
+func (l *ledger) endsAs(r *running, final blob.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var b []byte
-	for _, r := range list {
-		l.forget(r)
-		b = appendOver(b, r.ID)
-	}
+	r.final = final
 	if !l.closed {
-		_ = l.write(b)
+		_ = l.write(appendLine(nil, r))
 	}
 }
 
-func (l *ledger) forget(r *running) {
-	delete(l.all, r.ID)
-	delete(l.keys, r.Key)
+// over ends uploads that were claimed, after the transaction that did. If it
+// can't be written down it will be with the next line.
+func (l *ledger) over(list ...*running) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forget(list...)
+	if len(l.late) > 0 && !l.closed {
+		_ = l.write(nil)
+	}
+}
+
+// committed is over for an upload that ended as endsAs said: the database says so,
+// too, and the line waits for the next one.
+func (l *ledger) committed(r *running) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forget(r)
+}
+
+func (l *ledger) forget(list ...*running) {
+	for _, r := range list {
+		delete(l.all, r.ID)
+		delete(l.keys, r.Key)
+		l.late = appendOver(l.late, r.ID)
+	}
 }
 
 // list returns at most limit of the uploads that ok chooses, in an order, as they
@@ -333,9 +364,14 @@ func (l *ledger) trouble() error {
 func (l *ledger) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.closed && len(l.late) > 0 {
+		_ = l.write(nil) // else the database says so
+	}
 	l.closed = true
 	if l.file == nil {
 		return nil
 	}
-	return l.file.Close()
+	err := l.file.Close()
+	l.file = nil
+	return err
 }

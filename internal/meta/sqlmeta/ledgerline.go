@@ -29,13 +29,14 @@ type line struct {
 	Version   int64         `json:"version,omitempty"`
 	Started   int64         `json:"started_us,omitempty"`
 	Saved     int64         `json:"saved,omitempty"` // ticks
+	Final     blob.Key      `json:"final,omitempty"`
 }
 
 // appendLine appends what there is to say of an upload.
 func appendLine(b []byte, r *running) []byte {
 	return encode(b, line{
 		ID: r.ID, Repo: r.Repo.String(), By: r.By, Key: r.Key, Size: r.Size, Algorithm: r.Algorithm, Hash: r.Hash, State: r.State,
-		Version: r.Version, Started: r.Started.UnixMicro(), Saved: r.saved,
+		Version: r.Version, Started: r.Started.UnixMicro(), Saved: r.saved, Final: r.final,
 	})
 }
 
@@ -85,7 +86,7 @@ func decode(text []byte) (r *running, over bool, err error) {
 	if err := json.Unmarshal(text, &l); err != nil {
 		return nil, false, err
 	}
-	r = &running{saved: l.Saved, Upload: meta.Upload{
+	r = &running{saved: l.Saved, final: l.Final, Upload: meta.Upload{
 		ID: l.ID, By: l.By, Key: l.Key, Size: l.Size, Algorithm: l.Algorithm, Hash: l.Hash, State: l.State, Version: l.Version,
 		Started: time.UnixMicro(l.Started).UTC(),
 	}}

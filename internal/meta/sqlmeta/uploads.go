@@ -32,7 +32,8 @@ func (db *DB) SaveUpload(ctx context.Context, u meta.Upload) error {
 	return db.ledger.save(u)
 }
 
-// end ends uploads that were claimed in a transaction: all of them or none.
+// end ends uploads that were claimed in a transaction: all of them or none. Who
+// calls it says to the ledger that they are over.
 func (db *DB) end(ctx context.Context, run mutation, list ...*running) error {
 	ended := false // also when run panics
 	defer func() {
@@ -44,7 +45,6 @@ func (db *DB) end(ctx context.Context, run mutation, list ...*running) error {
 		return err
 	}
 	ended = true
-	db.ledger.over(list...)
 	return nil
 }
 
@@ -53,6 +53,9 @@ func (db *DB) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob, by e
 	r, err := db.ledger.claim(u.Repo, u.ID)
 	if err != nil {
 		return meta.Blob{}, err
+	}
+	if b.Key != "" {
+		db.ledger.endsAs(r, b.Key)
 	}
 	var has meta.Blob
 	err = db.end(ctx, func(ctx context.Context, t *tx) error {
@@ -86,6 +89,11 @@ func (db *DB) CommitUpload(ctx context.Context, u meta.Upload, b meta.Blob, by e
 	}, r)
 	if err != nil {
 		return meta.Blob{}, err
+	}
+	if b.Key != "" {
+		db.ledger.committed(r)
+	} else {
+		db.ledger.over(r)
 	}
 	return has, nil
 }
@@ -144,7 +152,7 @@ func (db *DB) DropUpload(ctx context.Context, u meta.Upload) error {
 
 // dropUploads ends uploads that were claimed and makes their keys garbage.
 func (db *DB) dropUploads(ctx context.Context, list ...*running) error {
-	return db.end(ctx, func(ctx context.Context, t *tx) error {
+	err := db.end(ctx, func(ctx context.Context, t *tx) error {
 		for _, r := range list {
 			if err := t.condemn(ctx, string(r.Key), t.ticks()); err != nil {
 				return err
@@ -152,6 +160,10 @@ func (db *DB) dropUploads(ctx context.Context, list ...*running) error {
 		}
 		return nil
 	}, list...)
+	if err == nil {
+		db.ledger.over(list...)
+	}
+	return err
 }
 
 // ExpireUploads implements meta.Garbage.
@@ -199,10 +211,11 @@ func (db *DB) openLedger(ctx context.Context) error {
 		older = append(older, &r)
 		return err
 	})
+	var whole bool
 	if err == nil {
-		err = db.ledger.load(older, func(key blob.Key) (bool, error) { return db.keyIsRecorded(ctx, key) })
+		whole, err = db.ledger.load(older, func(key blob.Key) (bool, error) { return db.keyIsRecorded(ctx, key) })
 	}
-	if err != nil || len(older) == 0 {
+	if err != nil || len(older) == 0 || !whole {
 		return err
 	}
 	return db.writer.do(ctx, durable, func(ctx context.Context, t *tx) error {
