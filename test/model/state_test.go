@@ -263,11 +263,13 @@ type running struct {
 	ID    meta.UploadID
 	Over  bool
 	Key   blob.Key
+	Final blob.Key // what it is about to end as
 	Size  int64
 	Saved int64
 }
 
-// peekUploads reads which uploads run from the file beside the database.
+// peekUploads reads which uploads run from the file beside the database, unless
+// that says that they are over.
 func (w *world) peekUploads() map[meta.UploadID]running {
 	w.t.Helper()
 	text, err := os.ReadFile(w.dbPath() + "-uploads")
@@ -284,6 +286,10 @@ func (w *world) peekUploads() map[meta.UploadID]running {
 			delete(all, r.ID)
 		}
 	}
+	recorded := make(map[blob.Key]bool)
+	var key blob.Key
+	w.rows(`SELECT key FROM blobs UNION ALL SELECT key FROM garbage`, func() { recorded[key] = true }, &key)
+	maps.DeleteFunc(all, func(_ meta.UploadID, r running) bool { return recorded[r.Key] || recorded[r.Final] })
 	return all
 }
 
