@@ -24,8 +24,8 @@ func ofTrash() []mutation {
 		},
 		{
 			name: "what the transaction changed is not taken from memory", file: "internal/meta/sqlmeta/again.go", run: "TestPartsOfTheTransaction",
-			old: "	if t.changes.all || t.changes.parts {",
-			new: "	if t.changes.all {",
+			old: "|| b.Damaged || t.changes.touch(member) || t.changes.touch(content) {",
+			new: "|| b.Damaged || t.changes.all {",
 		},
 		{
 			name: "a deleted repository leaves tombstones", file: repo, run: "TestContracts/TrashRepo",

@@ -46,7 +46,14 @@ func hotPut(v hot.View, p meta.ManifestPut) bool {
 			return false
 		}
 	}
-	return hotHas(v, id, p)
+	for _, list := range [2][]oci.Descriptor{p.Manifest.Blobs, p.Manifest.Children} {
+		for _, d := range list {
+			if !hotBlobGood(v, id, d.Digest) && hotManifestOf(v, id, d.Digest) == nil {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // likelyNew reports whether the manifest, or what a tag points to, is not in memory
@@ -62,20 +69,32 @@ func likelyNew(v hot.View, p meta.ManifestPut) bool {
 	})
 }
 
-// hotParts reports whether it is in memory that a repository has all parts of p.
-// Within a transaction that holds as long as it has changed none.
-func (t *tx) hotParts(repo int64, p meta.ManifestPut) bool {
-	if t.changes.all || t.changes.parts {
-		return false
+// hotPart is presence as far as it is known from memory that a part is there: it
+// has what was committed, so it holds for what the transaction has not changed.
+func (t *tx) hotPart(repo int64, d oci.Digest) (presence, bool) {
+	v := t.hot.View()
+	member, content := hot.Key{Kind: hotMembers, Repo: repo, Name: d.String()}, hot.Key{Kind: hotContents, Name: d.String()}
+	if v.Get(member) != nil {
+		b, ok := v.Get(content).(*meta.Blob)
+		if !ok || b.Damaged || t.changes.touch(member) || t.changes.touch(content) {
+			return presence{}, false
+		}
+		return presence{present, b.Size}, true
 	}
-	return hotHas(t.hot.View(), repo, p)
+	manifest := hot.Key{Kind: hotManifest, Repo: repo, Name: d.String()}
+	m, ok := v.Get(manifest).(*meta.Manifest)
+	if !ok || t.changes.touch(manifest) || t.changes.touch(member) {
+		return presence{}, false
+	}
+	return presence{present, int64(len(m.Body))}, true
 }
 
-// hotHas reports whether it is in memory that a repository has all parts of p.
-func hotHas(v hot.View, repo int64, p meta.ManifestPut) bool {
+// hotParts reports whether it is known from memory that a repository has all parts
+// of p.
+func (t *tx) hotParts(repo int64, p meta.ManifestPut) bool {
 	for _, list := range [2][]oci.Descriptor{p.Manifest.Blobs, p.Manifest.Children} {
 		for _, d := range list {
-			if !hotBlobGood(v, repo, d.Digest) && hotManifestOf(v, repo, d.Digest) == nil {
+			if _, ok := t.hotPart(repo, d.Digest); !ok {
 				return false
 			}
 		}

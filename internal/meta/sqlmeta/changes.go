@@ -1,6 +1,8 @@
 package sqlmeta
 
 import (
+	"slices"
+
 	"berth/internal/blob"
 	"berth/internal/meta"
 	"berth/internal/meta/hot"
@@ -49,7 +51,6 @@ type changes struct {
 	list   []noted
 	all    bool // it is not known what is changed: everything may be
 	unsure bool // new values may not be what there is: none is published
-	parts  bool // a repository may have other parts of manifests, or damaged ones
 }
 
 // reset is called when a transaction begins.
@@ -57,6 +58,11 @@ func (c *changes) reset() { *c = changes{list: c.list[:0]} }
 
 // any reports whether there are changes.
 func (c *changes) any() bool { return c.all || len(c.list) > 0 }
+
+// touch reports whether the value of a key may be changed.
+func (c *changes) touch(k hot.Key) bool {
+	return c.all || slices.ContainsFunc(c.list, func(n noted) bool { return n.key == k })
+}
 
 // undo is called when what was changed since the list was so long is undone. It
 // is dropped from the memory all the same.
@@ -112,17 +118,14 @@ func (c *changes) noteRow(table string, row []any) {
 		c.note(hot.Key{Kind: hotTag, Repo: repo, Name: row[1].(string)})
 		c.note(hot.Key{Kind: hotTags, Repo: repo})
 	case "manifests":
-		c.parts = true
 		repo := row[1].(int64)
 		c.note(hot.Key{Kind: hotManifest, Repo: repo, Name: row[2].(string)})
 		if subject := row[5].(string); subject != "" {
 			c.note(hot.Key{Kind: hotReferrers, Repo: repo, Name: subject})
 		}
 	case "repo_blobs":
-		c.parts = true
 		c.note(hot.Key{Kind: hotMembers, Repo: row[0].(int64), Name: row[1].(string)})
 	case "blobs":
-		c.parts = true
 		c.note(hot.Key{Kind: hotContents, Name: row[0].(string)})
 	default:
 		// A manifest was found to be damaged, or no longer is. What is in memory may

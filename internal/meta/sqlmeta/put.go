@@ -215,6 +215,9 @@ const (
 // presence of a blob that is a member goes before a manifest of the same digest:
 // both are the same bytes.
 func (t *tx) presence(ctx context.Context, repo int64, d oci.Digest) (presence, error) {
+	if p, ok := t.hotPart(repo, d); ok {
+		return p, nil
+	}
 	p := presence{state: never}
 	var damaged bool
 	err := t.get(ctx, `SELECT b.size, b.damaged FROM repo_blobs m JOIN blobs b ON b.digest = m.digest WHERE m.repo_id = $1 AND m.digest = $2`+
