@@ -226,3 +226,35 @@ func FuzzKey(f *testing.F) {
 		}
 	})
 }
+
+// TestBegin holds that the disk is told to begin with what was written: now and
+// then, and when the client may take its time.
+func TestBegin(t *testing.T) {
+	s := openTest(t, t.TempDir(), nil)
+	key := blob.NewKey()
+	made, err := s.Create(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer made.Close()
+	w := made.(*writer)
+	write := func(n int) {
+		t.Helper()
+		if _, err := w.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		do   func()
+		want int64
+	}{
+		{func() { write(1000) }, 0},
+		{func() { write(writebackEvery) }, writebackEvery + 1000},
+		{func() { write(1000) }, writebackEvery + 1000},
+		{func() { w.Checkpoint(t.Context()) }, writebackEvery + 2000},
+	} {
+		if step.do(); w.behind != step.want {
+			t.Errorf("the disk was told of %d bytes of %d, want %d", w.behind, w.size, step.want)
+		}
+	}
+}

@@ -141,15 +141,28 @@ func (w *writer) write(p []byte) error {
 		return err
 	}
 	if w.size += int64(len(p)); w.size-w.behind >= writebackEvery {
-		beginWriteback(w.f.File, w.behind, w.size-w.behind)
-		w.behind = w.size
+		w.begin()
 	}
 	return nil
 }
 
 // Checkpoint implements blob.Writer. What was written is in the page cache,
-// which outlives the process, and the state of a file is its size.
-func (w *writer) Checkpoint(context.Context) ([]byte, error) { return nil, w.err }
+// which outlives the process, and the state of a file is its size. The disk begins
+// with it: it has the time until the client's next request.
+func (w *writer) Checkpoint(context.Context) ([]byte, error) {
+	if w.err == nil {
+		w.begin()
+	}
+	return nil, w.err
+}
+
+// begin has the disk begin with what it has not begun with.
+func (w *writer) begin() {
+	if n := w.size - w.behind; n > 0 {
+		beginWriteback(w.f.File, w.behind, n)
+		w.behind = w.size
+	}
+}
 
 // Replay implements blob.Writer. The error wraps blob.ErrLost when the file has
 // become shorter.
