@@ -23,7 +23,7 @@ func ofTrash() []mutation {
 			new: "	if false {\n",
 		},
 		{
-			name: "what the transaction changed is not taken from memory", file: "internal/meta/sqlmeta/again.go", run: "TestPartsOfTheTransaction",
+			name: "what the transaction changed is not taken from memory", file: "internal/meta/sqlmeta/again.go", run: "TestPartsOfTheTransaction|TestMountInTheTransaction",
 			old: "|| b.Damaged || t.changes.touch(member) || t.changes.touch(content) {",
 			new: "|| b.Damaged || t.changes.all {",
 		},

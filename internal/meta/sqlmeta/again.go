@@ -72,21 +72,36 @@ func likelyNew(v hot.View, p meta.ManifestPut) bool {
 // hotPart is presence as far as it is known from memory that a part is there: it
 // has what was committed, so it holds for what the transaction has not changed.
 func (t *tx) hotPart(repo int64, d oci.Digest) (presence, bool) {
-	v := t.hot.View()
-	member, content := hot.Key{Kind: hotMembers, Repo: repo, Name: d.String()}, hot.Key{Kind: hotContents, Name: d.String()}
-	if v.Get(member) != nil {
-		b, ok := v.Get(content).(*meta.Blob)
-		if !ok || b.Damaged || t.changes.touch(member) || t.changes.touch(content) {
-			return presence{}, false
-		}
-		return presence{present, b.Size}, true
+	if size, ok := t.hotMember(repo, d); ok {
+		return presence{present, size}, true
 	}
-	manifest := hot.Key{Kind: hotManifest, Repo: repo, Name: d.String()}
-	m, ok := v.Get(manifest).(*meta.Manifest)
-	if !ok || t.changes.touch(manifest) || t.changes.touch(member) {
+	k := hot.Key{Kind: hotManifest, Repo: repo, Name: d.String()}
+	m, ok := t.hot.View().Get(k).(*meta.Manifest)
+	if !ok || t.changes.touch(k) {
 		return presence{}, false
 	}
 	return presence{present, int64(len(m.Body))}, true
+}
+
+// hotMember returns the size of a blob that a repository has, undamaged, if that is
+// known from memory.
+func (t *tx) hotMember(repo int64, d oci.Digest) (size int64, ok bool) {
+	v := t.hot.View()
+	member, content := hot.Key{Kind: hotMembers, Repo: repo, Name: d.String()}, hot.Key{Kind: hotContents, Name: d.String()}
+	if v.Get(member) == nil {
+		return 0, false
+	}
+	b, ok := v.Get(content).(*meta.Blob)
+	if !ok || b.Damaged || t.changes.touch(member) || t.changes.touch(content) {
+		return 0, false
+	}
+	return b.Size, true
+}
+
+// hotRepo returns the number of a repository if that is known from memory.
+func (t *tx) hotRepo(repo oci.Repo) (int64, bool) {
+	id, ok := hotNumber(t.hot.View(), repo)
+	return id, ok && !t.changes.touch(hot.Key{Kind: hotRepo, Name: repo.String()})
 }
 
 // hotParts reports whether it is known from memory that a repository has all parts

@@ -83,3 +83,35 @@ func TestPartsOfTheTransaction(t *testing.T) {
 		}
 	}
 }
+
+// TestMountInTheTransaction holds the same of a mount: of a blob that its source has
+// no longer, into a repository that is another by now.
+func TestMountInTheTransaction(t *testing.T) {
+	db := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "berth.db"), Memory: 1 << 20})
+	defer db.Close()
+	from, to := mustRepo(t, "a"), mustRepo(t, "b")
+	x := pushBlob(t, db, from, "x").Digest
+	pushBlob(t, db, to, "y")
+	for what, text := range map[string]string{
+		"damaged":    `UPDATE blobs SET damaged = 1 WHERE digest = $1`,
+		"gone":       `DELETE FROM repo_blobs WHERE digest = $1`,
+		"of another": `UPDATE repos SET name = 'c' WHERE name = 'a' AND $1 <> ''`,
+	} {
+		undo := errors.New("undo")
+		err := db.writer.do(t.Context(), durable, func(ctx context.Context, tx *tx) error {
+			if size, repo, _, err := tx.linking(ctx, from, to, x); err != nil || size != 1 || repo == 0 {
+				t.Errorf("before: size %d, repository %d, error %v", size, repo, err)
+			}
+			if _, err := tx.exec(ctx, text, x.String()); err != nil {
+				return err
+			}
+			if _, _, _, err := tx.linking(ctx, from, to, x); !errors.Is(err, meta.ErrNotFound) {
+				t.Errorf("a blob that is %s: error %v, want %v", what, err, meta.ErrNotFound)
+			}
+			return undo
+		})
+		if !errors.Is(err, undo) {
+			t.Fatal(err)
+		}
+	}
+}

@@ -127,12 +127,7 @@ const sqlMember = `SELECT 1 FROM repo_blobs WHERE repo_id = $1 AND digest = $2`
 // LinkBlob implements meta.Blobs.
 func (db *DB) LinkBlob(ctx context.Context, from, to oci.Repo, d oci.Digest, by event.Actor) error {
 	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
-		var size, repo int64
-		var lost bool
-		err := t.get(ctx, `SELECT b.size, COALESCE((SELECT id FROM repos WHERE name = $3), 0),
-			EXISTS (SELECT 1 FROM repos o JOIN losses l ON l.repo_id = o.id WHERE o.name = $3 AND l.digest = $2)
-			FROM repos r JOIN repo_blobs m ON m.repo_id = r.id JOIN blobs b ON b.digest = m.digest
-			WHERE r.name = $1 AND m.digest = $2 AND b.damaged = 0`+t.s.dialect.share, args{from.String(), d.String(), to.String()}, &size, &repo, &lost)
+		size, repo, lost, err := t.linking(ctx, from, to, d)
 		if err != nil {
 			return notFound(err, "blob "+d.String(), from)
 		}
@@ -150,6 +145,25 @@ func (db *DB) LinkBlob(ctx context.Context, from, to oci.Repo, d oci.Digest, by 
 		}
 		return t.record(ctx, event.Event{Action: event.Mount, Kind: event.Blob, Repo: to, From: from, Digest: d, Size: size, By: by})
 	})
+}
+
+// linking returns the size of an undamaged blob that a repository has, the number of
+// the one that is to have it, 0 if there is none, and whether that had it and lost
+// it.
+func (t *tx) linking(ctx context.Context, from, to oci.Repo, d oci.Digest) (size, repo int64, lost bool, err error) {
+	source, known := t.hotRepo(from)
+	repo, there := t.hotRepo(to)
+	if known && there {
+		if size, known = t.hotMember(source, d); known {
+			err = t.get(ctx, `SELECT EXISTS (SELECT 1 FROM losses WHERE repo_id = $1 AND digest = $2)`, args{repo, d.String()}, &lost)
+			return size, repo, lost, err
+		}
+	}
+	err = t.get(ctx, `SELECT b.size, COALESCE((SELECT id FROM repos WHERE name = $3), 0),
+		EXISTS (SELECT 1 FROM repos o JOIN losses l ON l.repo_id = o.id WHERE o.name = $3 AND l.digest = $2)
+		FROM repos r JOIN repo_blobs m ON m.repo_id = r.id JOIN blobs b ON b.digest = m.digest
+		WHERE r.name = $1 AND m.digest = $2 AND b.damaged = 0`+t.s.dialect.share, args{from.String(), d.String(), to.String()}, &size, &repo, &lost)
+	return size, repo, lost, err
 }
 
 // UnlinkBlob implements meta.Blobs.

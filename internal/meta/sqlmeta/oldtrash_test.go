@@ -90,3 +90,28 @@ func TestTrashOfBefore(t *testing.T) {
 		t.Errorf("the program of before says %v, want %v", err, errNewer)
 	}
 }
+
+// TestEntryGoesWhileItIsListed holds that an entry that is taken apart between
+// finding it and finding out what it holds is no error.
+func TestEntryGoesWhileItIsListed(t *testing.T) {
+	db := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "berth.db"), Trash: time.Hour})
+	defer db.Close()
+	p := imageOf(t, mustRepo(t, "a"), "v1")
+	mustPut(t, db, p)
+	if err := db.DeleteManifest(t.Context(), p.Repo, p.Digest, event.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := entries(t.Context(), db.reader, sqlEntry, args{0})
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%d entries, error %v", len(found), err)
+	}
+	if err := db.DropTrash(t.Context(), found[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n > 0 && err == nil; {
+		n, err = db.ExpireTrash(t.Context(), 100)
+	}
+	if e, err := db.fillEntry(t.Context(), found[0]); err != nil || e.TagCount != 1 {
+		t.Errorf("entry %+v, error %v", e, err)
+	}
+}

@@ -113,7 +113,7 @@ func (r *restoring) whole(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tags, err := trashTags(ctx, r.t, r.entry.ID)
+	tags, err := trashTags(ctx, r.t, r.entry)
 	for i := 0; err == nil && i < len(tags); i++ {
 		err = r.bringTag(ctx, tags[i])
 	}

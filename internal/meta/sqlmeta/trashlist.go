@@ -13,14 +13,15 @@ import (
 
 // sqlEntry lists entries that can be had back, by $1, the tick until which they
 // have gone. More conditions and the order follow.
-const sqlEntry = `SELECT e.id, e.kind, e.reason, e.repo, e.digest, e.deleted, e.deleted_us, e.by_name, e.by_addr, e.by_via, coalesce(h.id, 0)
+const sqlEntry = `SELECT e.id, e.kind, e.reason, e.repo, e.digest, e.deleted, e.deleted_us, e.by_name, e.by_addr, e.by_via, e.tags, coalesce(h.id, 0)
 	FROM trash e LEFT JOIN repos h ON h.trash = e.id AND h.trash <> 0 WHERE e.dropped = 0 AND e.deleted > $1 `
 
 // An entry is a meta.TrashEntry without what takes long to find out.
 type entry struct {
 	meta.TrashEntry
-	hidden int64 // the repository that has what it holds; 0 if there is none
-	ticks  int64 // when it was deleted
+	hidden int64  // the repository that has what it holds; 0 if there is none
+	ticks  int64  // when it was deleted
+	tags   string // those that its row has, with spaces between them
 }
 
 // entries returns the entries that a query beginning with sqlEntry finds.
@@ -30,7 +31,7 @@ func entries(ctx context.Context, q querier, text string, a args) ([]entry, erro
 		var e entry
 		var repo, digest string
 		var at int64
-		err := scan(&e.ID, &e.Kind, &e.Reason, &repo, &digest, &e.ticks, &at, &e.By.Name, &e.By.Addr, &e.By.Via, &e.hidden)
+		err := scan(&e.ID, &e.Kind, &e.Reason, &repo, &digest, &e.ticks, &at, &e.By.Name, &e.By.Addr, &e.By.Via, &e.tags, &e.hidden)
 		if err != nil {
 			return err
 		}
@@ -104,7 +105,7 @@ func (db *DB) fillEntry(ctx context.Context, e entry) (meta.TrashEntry, error) {
 	if e.Kind == meta.TrashRepo {
 		err = db.reader.get(ctx, `SELECT count(*) FROM tags WHERE repo_id = $1`, args{e.hidden}, &e.TagCount)
 	} else {
-		e.Tags, err = trashTags(ctx, db.reader, e.ID)
+		e.Tags, err = trashTags(ctx, db.reader, e)
 		e.TagCount = len(e.Tags)
 	}
 	if err == nil {
@@ -121,24 +122,16 @@ func (db *DB) fillEntry(ctx context.Context, e entry) (meta.TrashEntry, error) {
 }
 
 // trashTags lists the tags that went with an entry which is no repository.
-func trashTags(ctx context.Context, q querier, entry int64) ([]meta.Tag, error) {
-	var names, digest string
-	if err := q.get(ctx, `SELECT tags, digest FROM trash WHERE id = $1`, args{entry}, &names, &digest); err != nil {
-		return nil, err
-	}
-	tags, err := split(names, oci.ParseTag)
+func trashTags(ctx context.Context, q querier, e entry) ([]meta.Tag, error) {
+	tags, err := split(e.tags, oci.ParseTag)
 	if err != nil {
 		return nil, err
 	}
 	var list []meta.Tag
 	for _, tag := range tags {
-		d, err := oci.ParseDigest(digest)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, meta.Tag{Name: tag, Digest: d})
+		list = append(list, meta.Tag{Name: tag, Digest: e.Digest})
 	}
-	err = q.each(ctx, `SELECT name, digest FROM trash_tags WHERE entry = $1`, args{entry}, func(scan func(...any) error) error {
+	err = q.each(ctx, `SELECT name, digest FROM trash_tags WHERE entry = $1`, args{e.ID}, func(scan func(...any) error) error {
 		tag, err := scanTag(scan)
 		list = append(list, tag)
 		return err
