@@ -37,7 +37,9 @@ type ledger struct {
 	kept   int64             // its size when only what runs was in it
 	torn   bool              // it does not end with a whole line, or lacks some
 	late   []byte            // lines that wait for the next
-	err    error             // why the last line was not written; nil if it was
+
+	scratch []byte // of line
+	err     error  // why the last line was not written; nil if it was
 }
 
 // A ledgerFile is the file of a ledger.
@@ -141,6 +143,12 @@ func (l *ledger) rewrite() error {
 	return nil
 }
 
+// line returns what there is to say of an upload, until it is called again.
+func (l *ledger) line(r *running) []byte {
+	l.scratch = appendLine(l.scratch[:0], r)
+	return l.scratch
+}
+
 // write adds lines about what was changed already to the file.
 func (l *ledger) write(lines []byte) error {
 	l.err = l.tryWrite(lines)
@@ -165,15 +173,16 @@ func (l *ledger) tryWrite(lines []byte) (err error) {
 			return err
 		}
 	}
-	if len(l.late) > 0 {
-		lines = append(l.late, lines...)
+	late := len(l.late)
+	l.late = append(l.late, lines...)
+	n, err := l.file.WriteAt(l.late, l.size)
+	if err != nil {
+		l.late = l.late[:late]
+		return err
 	}
-	n, err := l.file.WriteAt(lines, l.size)
-	if err == nil {
-		l.size += int64(n)
-		l.late = nil
-	}
-	return err
+	l.size += int64(n)
+	l.late = l.late[:0]
+	return nil
 }
 
 // begin adds an upload.
@@ -188,7 +197,7 @@ func (l *ledger) begin(u meta.Upload) error {
 	}
 	r := &running{Upload: u, saved: l.ticks()}
 	l.all[u.ID], l.keys[u.Key] = r, true
-	if err := l.write(appendLine(nil, r)); err != nil {
+	if err := l.write(l.line(r)); err != nil {
 		l.forget(r)
 		return err
 	}
@@ -233,7 +242,7 @@ func (l *ledger) save(u meta.Upload) error {
 	before := *r
 	r.Upload, r.saved, r.final = u, l.ticks(), ""
 	r.Version++
-	if err := l.write(appendLine(nil, r)); err != nil {
+	if err := l.write(l.line(r)); err != nil {
 		*r = before
 		return err
 	}
@@ -286,7 +295,7 @@ func (l *ledger) endsAs(r *running, final blob.Key) {
 	defer l.mu.Unlock()
 	r.final = final
 	if !l.closed {
-		_ = l.write(appendLine(nil, r))
+		_ = l.write(l.line(r))
 	}
 }
 

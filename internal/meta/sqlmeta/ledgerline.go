@@ -2,9 +2,10 @@ package sqlmeta
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"strconv"
 	"time"
@@ -50,7 +51,8 @@ func encode(b []byte, l line) []byte {
 	if err != nil {
 		panic(err) // strings, numbers and bytes
 	}
-	b = fmt.Appendf(b, "%0*x ", sumDigits, checksum(text))
+	b = hex.AppendEncode(b, binary.BigEndian.AppendUint32(nil, checksum(text)))
+	b = append(b, ' ')
 	return append(append(b, text...), '\n')
 }
 
