@@ -392,8 +392,9 @@ func (w *world) judge(repo oci.Repo, m *manifest, tags []oci.Tag) (codes []oci.C
 		}
 	}
 	unchanged := w.s.manifests[at{repo, m.digest.String()}]
-	if unchanged && !missing && len(dangling) == 0 { // what has been taken whole is not measured again
-		wrong = false
+	var maybe []oci.Code
+	if unchanged && !missing && len(dangling) == 0 && wrong { // what has been taken whole need not be measured again
+		wrong, maybe = false, []oci.Code{oci.ManifestInvalid}
 	}
 	for _, t := range tags {
 		to := w.s.tags[at{repo, t.String()}]
@@ -403,7 +404,7 @@ func (w *world) judge(repo oci.Repo, m *manifest, tags []oci.Tag) (codes []oci.C
 		}
 	}
 	if unchanged && !missing {
-		return []oci.Code{success}, dangling, false
+		return append(maybe, success), dangling, false
 	}
 	switch {
 	case wrong:
@@ -414,7 +415,7 @@ func (w *world) judge(repo oci.Repo, m *manifest, tags []oci.Tag) (codes []oci.C
 	if codes == nil {
 		codes = []oci.Code{success}
 	}
-	return codes, dangling, true
+	return append(maybe, codes...), dangling, true
 }
 
 func (w *world) put() {

@@ -147,6 +147,7 @@ func (db *DB) Forget(ctx context.Context, keys []blob.Key) error {
 	if len(keys) == 0 {
 		return nil
 	}
+	db.ledger.settle() // from now on nothing else may say that an upload went there
 	return db.write(ctx, durable, func(ctx context.Context, t *tx) error {
 		for _, key := range keys {
 			if _, err := t.exec(ctx, `DELETE FROM garbage WHERE key = $1`, string(key)); err != nil {

@@ -305,6 +305,17 @@ func (l *ledger) over(list ...*running) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.forget(list...)
+	l.writeLate()
+}
+
+// settle writes the lines that wait for another one.
+func (l *ledger) settle() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.writeLate()
+}
+
+func (l *ledger) writeLate() {
 	if len(l.late) > 0 && !l.closed {
 		_ = l.write(nil)
 	}
@@ -373,9 +384,7 @@ func (l *ledger) trouble() error {
 func (l *ledger) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.closed && len(l.late) > 0 {
-		_ = l.write(nil) // else the database says so
-	}
+	l.writeLate() // else the database says so
 	l.closed = true
 	if l.file == nil {
 		return nil
