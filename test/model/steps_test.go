@@ -393,8 +393,8 @@ func (w *world) judge(repo oci.Repo, m *manifest, tags []oci.Tag) (codes []oci.C
 	}
 	unchanged := w.s.manifests[at{repo, m.digest.String()}]
 	var maybe []oci.Code
-	if unchanged && !missing && len(dangling) == 0 && wrong { // what has been taken whole need not be measured again
-		wrong, maybe = false, []oci.Code{oci.ManifestInvalid}
+	if unchanged && !missing && wrong { // what has been taken need not be measured again
+		wrong, maybe = len(dangling) > 0, []oci.Code{oci.ManifestInvalid}
 	}
 	for _, t := range tags {
 		to := w.s.tags[at{repo, t.String()}]
