@@ -7,9 +7,11 @@
 ARG GO_IMAGE=golang:1.26
 FROM ${GO_IMAGE} AS build
 ARG VERSION=dev
+# The profile by which the program is optimised, or off.
+ARG PGO=build/berth.pgo
 COPY . /src
 WORKDIR /src
-RUN go run ./build/dist -version "$VERSION" -tree /tree
+RUN go run ./build/dist -version "$VERSION" -pgo "$PGO" -tree /tree
 
 FROM scratch
 COPY --from=build /tree/ /

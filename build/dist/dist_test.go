@@ -351,6 +351,15 @@ func TestDate(t *testing.T) {
 	}
 }
 
+// TestProfile holds that the compiler can read the profile. No other test compiles
+// by it: that takes minutes, and says nothing about the program.
+func TestProfile(t *testing.T) {
+	out, err := exec.Command("go", "tool", "preprofile", "-i", "../berth.pgo", "-o", filepath.Join(t.TempDir(), "profile")).CombinedOutput()
+	if err != nil {
+		t.Errorf("make profile: %v\n%s", err, out)
+	}
+}
+
 // TestReproducible makes a release twice, from sources in two folders, and gets
 // the same bytes; the sums are those of the files.
 func TestReproducible(t *testing.T) {

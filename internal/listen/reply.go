@@ -152,7 +152,7 @@ const (
 func isToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]
-		if c >= 128 || c < 64 && tokensBelow64>>c&1 == 0 || c >= 64 && uint64(tokensAbove)>>(c-64)&1 == 0 {
+		if c >= 128 || c < 64 && uint64(tokensBelow64)>>c&1 == 0 || c >= 64 && uint64(tokensAbove)>>(c-64)&1 == 0 {
 			return false
 		}
 	}

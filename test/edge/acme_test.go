@@ -94,7 +94,7 @@ func TestACME(t *testing.T) {
 			t.Parallel()
 			s, p := startSecured(t, by, pebbleOptions{})
 			first := s.serial()
-			if !s.Log.Contains("got a certificate by ACME") {
+			if !s.Log.Await(func(l *realtest.Log) bool { return l.Contains("got a certificate by ACME") }) {
 				t.Error("the log doesn't say that there is a certificate")
 			}
 			if _, err := tls.Dial("tcp", s.front, &tls.Config{InsecureSkipVerify: true, ServerName: "other.example.test"}); err == nil {

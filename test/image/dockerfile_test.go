@@ -31,7 +31,7 @@ func TestDockerfile(t *testing.T) {
 	sources := filepath.Join(folder(t, 0o755), "sources")
 	copySources(t, sources)
 	docker.Run("build", "--network=none", "-q", "-t", "berth-by-dockerfile",
-		"--build-arg", "GO_IMAGE="+goImage(t, docker), "--build-arg", "VERSION="+imageVersion(t, docker), sources)
+		"--build-arg", "GO_IMAGE="+goImage(t, docker), "--build-arg", "VERSION="+imageVersion(t, docker), "--build-arg", "PGO=off", sources)
 
 	got, want := files(t, docker, "berth-by-dockerfile"), files(t, docker, docker.BerthImage())
 	if diff := cmp.Diff(want, got); diff != "" {

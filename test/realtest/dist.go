@@ -23,7 +23,7 @@ func Dist(t testing.TB) string {
 	}
 	process.Unlock()
 	b.once.Do(func() {
-		cmd := exec.Command("go", "run", "./build/dist", "-out", dir, "-platforms", "linux/"+runtime.GOARCH)
+		cmd := exec.Command("go", "run", "./build/dist", "-out", dir, "-platforms", "linux/"+runtime.GOARCH, "-pgo", "off")
 		if cmd.Dir, b.err = moduleRoot(); b.err != nil {
 			return
 		}
