@@ -57,6 +57,9 @@ type goal struct {
 	why      string // it is missed, if it is: what the profile shows, and what would help
 }
 
+// fresh is why large pushes differ from round to round.
+const fresh = "a third of the CPU was the kernel's copy into the page cache, which takes five times as long where the host has not given the memory yet: that is what lies between the rounds"
+
 const us, least, dist = "berth", "floor", "distribution"
 
 // goals are all targets, those that people quote first. In this table, and
@@ -64,27 +67,26 @@ const us, least, dist = "berth", "floor", "distribution"
 func goals() []goal {
 	const bcrypt = "distribution runs bcrypt for every request, so this is how slow bcrypt is, not how fast Berth"
 	const copying = "the copy through the loopback is the limit here, for everybody"
-	const request = "the kernel's and net/http's own work is the same in both; beside it stand the access log (6 % of all), policy, look-up and metrics (11 %), and seven headers more than the floor sends"
-	const pulling = "the same as for a manifest, and each blob's file is looked at once before it is sent from memory, so that damage is seen"
-	const records = "what makes it undoable is written with it, to the trash, the history and the tombstones: some ten statements and thirty pages of SQLite's log, where the floor writes a line"
-	const tagging = "a third of the CPU are five statements of SQLite, the tag's history among them, and a quarter is to read the manifest, which the floor takes unread"
-	const pushing = "each blob has a record before its first byte and a folder of its own, as registry:2 has them: two transactions more and a sync more than the floor"
+	const records = "half of the CPU is SQLite's: what makes it undoable is written with it, to the trash, the history and the tombstones, ten statements and more than twenty pages of the log, where the floor writes a line"
+	const tagging = "half of the CPU is the transaction, most of that SQLite's, and a tenth is to read the manifest"
+	const pushing = "a fifth of the CPU is SQLite's, since each blob and each manifest is a transaction, where the floor writes a line; a tenth is to make blobs durable, each in a folder of its own, as registry:2 has them"
+	const idle = "half of it is the program itself, which is in memory as far as it was used; nine MiB are what is kept to answer from"
 	get, small, mix := "manifest GET by tag c16", "pull of small images c16", "CI-like mix c32"
 	list := []goal{
-		{workload: get, value: cpu, rival: dist, atMost: 0.09, gate: true, why: request},
-		{workload: get, value: cpu, rival: least, atMost: 1.3, gate: true, why: request},
+		{workload: get, value: cpu, rival: dist, atMost: 0.09, gate: true},
+		{workload: get, value: cpu, rival: least, atMost: 1.3, gate: true},
 		{workload: in(passwords, get), value: rate, rival: dist, atLeast: 1000, gate: true, note: bcrypt},
 		{workload: in(passwords, get), value: rate, rival: least, of: get, atLeast: 0.7, gate: true, note: "the floor knows no users: this is its rate without"},
 		{workload: small, value: rate, rival: dist, atLeast: 25, gate: true, note: "distribution allocates 4 MiB for every blob that it sends, however small"},
 		{workload: small, value: cpu, rival: dist, atMost: 0.03, gate: true},
-		{workload: small, value: rate, rival: least, atLeast: 1, gate: true, why: pulling},
-		{workload: small, value: cpu, rival: least, atMost: 1, gate: true, why: pulling},
+		{workload: small, value: rate, rival: least, atLeast: 1, gate: true},
+		{workload: small, value: cpu, rival: least, atMost: 1, gate: true},
 		{workload: "large pull c4", value: cpu, rival: dist, atMost: 0.87, note: copying},
 		{workload: "large pull c4", value: cpu, rival: least, atMost: 1.08, note: copying},
-		{workload: "large push, monolithic c1", value: rate, rival: dist, atLeast: 1.8, gate: true},
-		{workload: "large push, monolithic c1", value: rate, rival: least, atLeast: 0.9, gate: true},
-		{workload: "large push, chunked c1", value: rate, rival: dist, atLeast: 1.5, gate: true},
-		{workload: "large push, chunked c1", value: rate, rival: least, atLeast: 0.9, gate: true},
+		{workload: "large push, monolithic c1", value: rate, rival: dist, atLeast: 1.8, gate: true, why: fresh},
+		{workload: "large push, monolithic c1", value: rate, rival: least, atLeast: 0.9, gate: true, why: fresh},
+		{workload: "large push, chunked c1", value: rate, rival: dist, atLeast: 1.5, gate: true, why: fresh},
+		{workload: "large push, chunked c1", value: rate, rival: least, atLeast: 0.9, gate: true, why: fresh},
 		{workload: "push of 10-layer images c8", value: rate, rival: dist, atLeast: 4, why: pushing},
 		{workload: "push of 10-layer images c8", value: rate, rival: least, atLeast: 0.9, why: pushing},
 		{workload: "tags only c1", value: rate, rival: dist, atLeast: 6, why: tagging},
@@ -105,7 +107,7 @@ func goals() []goal {
 		{workload: mix, value: rate, rival: least, atLeast: 0.85, gate: true, why: pushing},
 		{workload: mix, value: p99, rival: least, atMost: 1.25, gate: true, why: pushing},
 		{workload: "start with 5000 repositories", value: p50, rival: dist, atMost: 0.75},
-		{workload: "idle with 5000 repositories", value: space, rival: dist, atMost: 0.6},
+		{workload: "idle with 5000 repositories", value: space, rival: dist, atMost: 0.6, why: idle},
 	}
 	return append(append(list, growth()...), further()...)
 }
@@ -118,7 +120,11 @@ func growth() []goal {
 			"page of 100 tags", "manifest GET by tag", "a tag that moves", "delete of a manifest at tags", "page of 100 referrers",
 			"first page of the catalog", "last page of the catalog", "manifest GET in repositories",
 		} {
-			list = append(list, goal{workload: fmt.Sprint(what, " of ", n), value: cpu, rival: us, of: what + " of 100", atMost: 1.3})
+			g := goal{workload: fmt.Sprint(what, " of ", n), value: cpu, rival: us, of: what + " of 100", atMost: 1.3}
+			if what == "manifest GET in repositories" {
+				g.why = "what is asked for the first time is read from the database, as nearly all is here: there are more repositories than requests in a measurement"
+			}
+			list = append(list, g)
 		}
 	}
 	return list
@@ -126,6 +132,8 @@ func growth() []goal {
 
 // further are targets that fewer people ask for.
 func further() []goal {
+	const tls = "a quarter of the CPU is to encrypt and to write, and beneath TLS net/http answers all requests"
+	const mounting = "half of the CPU is SQLite's, for one row"
 	get := "manifest GET by tag c16"
 	return []goal{
 		{workload: get, value: rate, rival: dist, atLeast: 6.4},
@@ -135,21 +143,21 @@ func further() []goal {
 		{workload: "manifest GET by tag of 10000", value: p50, rival: dist, atMost: 0.4},
 		{workload: "manifest GET by tag of 10000", value: p50, rival: least, atMost: 1.4},
 		{workload: in(passwords, get), value: rate, rival: us, of: get, atLeast: 0.7},
-		{workload: in(secured, get), value: rate, rival: dist, atLeast: 6},
-		{workload: in(secured, get), value: rate, rival: least, atLeast: 0.75},
+		{workload: in(secured, get), value: rate, rival: dist, atLeast: 6, why: tls},
+		{workload: in(secured, get), value: rate, rival: least, atLeast: 0.75, why: tls},
 		{workload: "large pull c4", value: space, rival: dist, atMost: 0.3},
 		{workload: "large pull in ranges c4", value: cpu, rival: dist, atMost: 0.83},
 		{workload: in(secured, "large pull c4"), value: cpu, rival: dist, atMost: 0.88, note: "AES is the limit here, for everybody"},
 		{workload: in(secured, "large pull c4"), value: cpu, rival: least, atMost: 1.05, note: "AES is the limit here, for everybody"},
-		{workload: "large push, monolithic c1", value: cpu, rival: dist, atMost: 0.7},
+		{workload: "large push, monolithic c1", value: cpu, rival: dist, atMost: 0.7, why: fresh},
 		{workload: "large push, monolithic c1", value: cpu, rival: least, atMost: 1.08},
 		{workload: "push of 10-layer images c1", value: rate, rival: dist, atLeast: 4},
 		{workload: "push of 10-layer images c1", value: rate, rival: least, atLeast: 0.9},
 		{workload: "re-push of what exists c1", value: rate, rival: dist, atLeast: 5.4},
 		{workload: "re-push of what exists c1", value: rate, rival: least, atLeast: 0.8},
-		{workload: "mount c1", value: rate, rival: dist, atLeast: 4},
-		{workload: "mount c8", value: rate, rival: dist, atLeast: 9},
-		{workload: "mount c8", value: rate, rival: least, atLeast: 0.75},
+		{workload: "mount c1", value: rate, rival: dist, atLeast: 4, why: mounting},
+		{workload: "mount c8", value: rate, rival: dist, atLeast: 9, why: mounting},
+		{workload: "mount c8", value: rate, rival: least, atLeast: 0.75, why: mounting},
 		{workload: "delete of a manifest c8", value: rate, rival: dist, atLeast: 25},
 		{workload: "delete of a manifest c8", value: rate, rival: least, atLeast: 0.5},
 		{workload: "all tags of 10000", value: cpu, rival: dist, atMost: 0.022},
