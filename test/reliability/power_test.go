@@ -89,28 +89,40 @@ func TestMissingSyncIsSeen(t *testing.T) {
 	strace := realtest.Tool(t, "strace")
 	for _, of := range []string{"everything", "the database"} {
 		t.Run(of, func(t *testing.T) {
-			disk := realtest.NewDisk(t, 1<<30)
-			dir := filepath.Join(disk.Dir, "data")
-			under := []string{strace, "-D", "-f", "-q", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:retval=0"}
-			if of == "the database" {
-				under = append(under, "-P", filepath.Join(dir, "berth", "berth.db-wal"))
-			}
-			reg := realtest.Start(t, realtest.Options{Dir: dir, Env: quiet(), Under: under})
-			c := newClient(t, reg.URL)
-			ld := newLoad(c, newLedger(), seed(t), pushers, 1<<20)
-			cr := &crash{t: t, reg: reg, c: c, load: ld, rng: newRand(1, 1), uploads: uploadsMayGo, stats: new(stats)}
-			cr.under(2*time.Second, func() {
-				if !await(func() bool { ld.ledger.Lock(); defer ld.ledger.Unlock(); return ld.ledger.tally.manifests > 20 }) {
-					t.Error("nothing was pushed in ten seconds")
+			// Whoever syncs something else makes durable what came before, so that a
+			// cut may find nothing that is lost: then it is made again.
+			for range 5 {
+				if lostWithout(t, strace, of) > 0 {
+					return
 				}
-				cr.cutAndMount(disk)
-			})
-			honest := realtest.Start(t, realtest.Options{Dir: dir, Env: quiet()})
-			f := inspect(t.Context(), newClient(t, honest.URL), ld.ledger, everything, uploadsMayGo)
-			if len(f.lost) == 0 {
-				t.Errorf("%d manifests were acknowledged without a sync, and none is lost", ld.ledger.tally.manifests)
 			}
-			t.Logf("%d lost, %d corrupt", len(f.lost), len(f.corrupt))
+			t.Error("what was acknowledged without a sync is there after each of the losses")
 		})
 	}
+}
+
+// lostWithout cuts the power of a server whose syncs do nothing, of everything or of
+// the database, and returns how much of what it acknowledged is lost.
+func lostWithout(t *testing.T, strace, of string) int {
+	t.Helper()
+	disk := realtest.NewDisk(t, 1<<30)
+	dir := filepath.Join(disk.Dir, "data")
+	under := []string{strace, "-D", "-f", "-q", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:retval=0"}
+	if of == "the database" {
+		under = append(under, "-P", filepath.Join(dir, "berth", "berth.db-wal"))
+	}
+	reg := realtest.Start(t, realtest.Options{Dir: dir, Env: quiet(), Under: under})
+	c := newClient(t, reg.URL)
+	ld := newLoad(c, newLedger(), seed(t), pushers, 1<<20)
+	cr := &crash{t: t, reg: reg, c: c, load: ld, rng: newRand(1, 1), uploads: uploadsMayGo, stats: new(stats)}
+	cr.under(2*time.Second, func() {
+		if !await(func() bool { ld.ledger.Lock(); defer ld.ledger.Unlock(); return ld.ledger.tally.manifests > 20 }) {
+			t.Error("nothing was pushed in ten seconds")
+		}
+		cr.cutAndMount(disk)
+	})
+	honest := realtest.Start(t, realtest.Options{Dir: dir, Env: quiet()})
+	f := inspect(t.Context(), newClient(t, honest.URL), ld.ledger, everything, uploadsMayGo)
+	t.Logf("%d manifests acknowledged, %d lost, %d corrupt", ld.ledger.tally.manifests, len(f.lost), len(f.corrupt))
+	return len(f.lost)
 }

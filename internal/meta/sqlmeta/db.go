@@ -68,7 +68,7 @@ type DB struct {
 	path    string // absolute
 	clock   *clock
 	hot     *hot.Cache
-	finding chan struct{} // holds a token for each FindManifest that reads
+	finding chan struct{} // holds a token for each FindManifest and TagNames that reads
 	reader  *reader
 	writer  *writer
 	ledger  *ledger

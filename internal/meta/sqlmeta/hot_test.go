@@ -467,3 +467,26 @@ func TestUndoneIsNotPut(t *testing.T) {
 		t.Error("the other one is not there")
 	}
 }
+
+// TestCrowdSharesList holds that callers who want the same list at once read it no
+// more often than there are connections.
+func TestCrowdSharesList(t *testing.T) {
+	db := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "berth.db"), Memory: 1 << 20})
+	t.Cleanup(func() { db.Close() })
+	a := mustRepo(t, "a")
+	pushBlob(t, db, a, "x")
+	mustPut(t, db, imageOf(t, a, "v1", "x"))
+	before := db.reader.queries.Load()
+	var crowd sync.WaitGroup
+	for range 200 {
+		crowd.Go(func() {
+			if list, err := db.TagNames(t.Context(), a, "", 100); err != nil || len(list) != 1 {
+				t.Errorf("got %v, %v", list, err)
+			}
+		})
+	}
+	crowd.Wait()
+	if n := db.reader.queries.Load() - before; n > int64(cap(db.finding)) {
+		t.Errorf("read %d times over %d connections", n, cap(db.finding))
+	}
+}

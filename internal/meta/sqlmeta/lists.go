@@ -113,16 +113,36 @@ func (db *DB) Tags(ctx context.Context, repo oci.Repo, after string, limit int) 
 	return list, nil
 }
 
-// TagNames implements meta.Listings.
+// TagNames implements meta.Listings. A crowd that wants the same list shares one, as
+// FindManifest's does: each list of its own would be larger than what is sent.
 func (db *DB) TagNames(ctx context.Context, repo oci.Repo, after string, limit int) ([]oci.Tag, error) {
-	key := hot.Key{Kind: hotTags, Page: pageOf(after, limit)}
-	v := db.hot.View()
-	var known bool
-	if key.Repo, known = hotNumber(v, repo); known {
-		if list, ok := v.Get(key).([]oci.Tag); ok && v.Whole() {
-			return list, nil
-		}
+	if list, known := db.hotTagNames(repo, after, limit); known {
+		return list, nil
 	}
+	if _, err := db.enterFinding(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { <-db.finding }()
+	if list, known := db.hotTagNames(repo, after, limit); known { // by now
+		return list, nil
+	}
+	return db.readTagNames(ctx, repo, after, limit)
+}
+
+// hotTagNames is TagNames as far as it is known from memory.
+func (db *DB) hotTagNames(repo oci.Repo, after string, limit int) ([]oci.Tag, bool) {
+	v := db.hot.View()
+	id, known := hotNumber(v, repo)
+	if !known {
+		return nil, false
+	}
+	list, ok := v.Get(hot.Key{Kind: hotTags, Repo: id, Page: pageOf(after, limit)}).([]oci.Tag)
+	return list, ok && v.Whole()
+}
+
+// readTagNames finds a page in the database, and keeps it.
+func (db *DB) readTagNames(ctx context.Context, repo oci.Repo, after string, limit int) ([]oci.Tag, error) {
+	key := hot.Key{Kind: hotTags, Page: pageOf(after, limit)}
 	moment := db.hot.Moment()
 	var all string
 	err := db.reader.get(ctx, sqlTagNames, args{repo.String(), after, limit}, &key.Repo, &all)
