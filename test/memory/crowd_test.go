@@ -239,7 +239,7 @@ func TestCrowd(t *testing.T) {
 	t.Run("HTTP", func(t *testing.T) { testCrowd(t, newCrowd(t, load{realtest.Start(t, realtest.Options{})}, crowdLimit)) })
 	t.Run("TLS", func(t *testing.T) {
 		if os.Getenv("BERTH_SOAK") == "" {
-			t.Skip("set BERTH_SOAK=1 to run it: without TLS it is the same")
+			t.Skip("set BERTH_SOAK=1 to run it: it takes as long again")
 		}
 		dir := filepath.Join(t.TempDir(), "tls")
 		realtest.NewCLI(t, realtest.Berth(t)).Run("tls", "self-signed", "--dir", dir, "127.0.0.1")

@@ -321,7 +321,7 @@ func (w *world) haunt() {
 			err = s.stale.Cancel(w.t.Context())
 			want = append(want, success) // over is what it was to be
 		case 1:
-			if int64(len(s.content)) == 0 {
+			if len(s.content) == 0 {
 				want = append(want, success) // nothing is done to it
 			}
 			err = s.stale.Append(w.t.Context(), s.stale.Size(), bytes.NewReader(s.content))

@@ -71,7 +71,7 @@ func (r *reader) enter(ctx context.Context) (context.Context, error) {
 }
 
 func (r *reader) get(ctx context.Context, text string, a args, dest ...any) error {
-	waits := ctx
+	waits := ctx // for a session; the query itself is not cut short
 	ctx, err := r.enter(ctx)
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (r *reader) get(ctx context.Context, text string, a args, dest ...any) erro
 }
 
 func (r *reader) each(ctx context.Context, text string, a args, row func(scan func(dest ...any) error) error) error {
-	waits := ctx
+	waits := ctx // for a session; the query itself is not cut short
 	ctx, err := r.enter(ctx)
 	if err != nil {
 		return err

@@ -108,9 +108,6 @@ func (b *bin) takeTags(ctx context.Context, d oci.Digest, tags ...oci.Tag) error
 
 // joinTags is what split takes apart.
 func joinTags(tags []oci.Tag) string {
-	if len(tags) == 1 {
-		return tags[0].String()
-	}
 	names := make([]string, len(tags))
 	for i, tag := range tags {
 		names[i] = tag.String()
