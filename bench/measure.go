@@ -20,6 +20,7 @@ type workload struct {
 	long    bool  // only measured when asked for
 	weight  int64 // how many units one call of do is; 0 means one
 	longer  int   // for how many times as long it is measured as others; 0 means one
+	large   bool  // what a pass has written is no longer in memory when the next begins
 	rounds  int   // in which it is measured, at most; 0 means as many as there are
 
 	// lacks are the contestants that have no such thing.
@@ -105,6 +106,11 @@ func measure(ctx context.Context, w workload, t *target, d time.Duration) (resul
 			return result{}, err
 		}
 		cpu += t.process.cpu() - before
+		if w.large && t.dir != "" {
+			if err := forget(t.dir); err != nil {
+				return result{}, err
+			}
+		}
 		sum = spell{next: 0, done: sum.done + s.done, took: append(sum.took, s.took...), elapsed: sum.elapsed + s.elapsed}
 	}
 	if sum.done == 0 || len(sum.took) == 0 {

@@ -17,12 +17,14 @@ func next(t *target, _ *conn) error {
 func (t *target) seedOf(n int) uint64 { return t.first + uint64(n) }
 
 func largePushes(s sizes) []workload {
-	const largest = 6 // that are pushed in one measurement: the disk has an end, so each has a store of its own, too
+	// The disk has an end, so each has a store of its own, and pushes so many at most
+	// in one measurement.
+	const passes, largest = 3, 2
 	var list []workload
 	push := func(m mode, kind string, w way) {
 		list = append(list, workload{
 			name: in(m, fmt.Sprintf("large push, %s c1", kind)), store: "large push, " + in(m, kind), unit: "MiB", weight: int64(s.large >> 20), clients: 1, mode: m,
-			longer: 3, most: largest, again: next,
+			longer: 3, most: largest, passes: passes, large: true, again: next,
 			do: func(t *target, c *conn, n int) error {
 				return c.pushBlob("bench/large", t.stock.blob(s.large, t.seedOf(n)), w)
 			},
