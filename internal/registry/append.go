@@ -14,22 +14,18 @@ import (
 	"berth/internal/oci"
 )
 
-// pipeFrom is how many bytes must have come before it is worth a goroutine to
-// read the next ones while these are being stored, and besideFrom how many it
-// takes to hash them in one while they are written in another.
-const (
-	pipeFrom   = 256 << 10
-	besideFrom = 128 << 10
-)
+// pipeFrom is how many bytes must have come before it is worth three goroutines
+// to read, store and hash the next ones at the same time.
+const pipeFrom = 256 << 10
 
-// An appender adds to the bytes of one upload. What was written, its hash and
-// its size only change together, while the turn is held.
+// An appender adds to the bytes of one upload. They are written while the turn is
+// held, and recorded where the hash is of just those that were.
 type appender struct {
 	u    *upload
 	t    *turn
 	w    blob.Writer
 	h    hash.Hash
-	size int64 // bytes written so far
+	size int64 // bytes written so far; the hash may be of fewer or more while a ring is drained
 }
 
 // Append implements Upload.
@@ -132,8 +128,7 @@ func (a *appender) run(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// pipe does what run does, but reads what comes next while the last part is
-// stored.
+// pipe does what run does, but reads, stores and hashes at the same time.
 func (a *appender) pipe(ctx context.Context, q *ring, r io.Reader) error {
 	stored := make(chan error, 1)
 	go func() { stored <- a.drain(ctx, q) }()
@@ -157,21 +152,39 @@ func (a *appender) pipe(ctx context.Context, q *ring, r io.Reader) error {
 	return nil
 }
 
-// drain stores what comes through q until it ends.
+// drain stores and hashes what comes through q until it ends. On an error the
+// hash may be of other bytes than those stored, and nothing may be saved any more.
 func (a *appender) drain(ctx context.Context, q *ring) error {
+	var hashed sync.WaitGroup
+	hashed.Go(func() {
+		for p, _ := q.next(hashing); len(p) > 0; p, _ = q.next(hashing) {
+			a.h.Write(p) // never fails
+			q.done(hashing, len(p))
+		}
+	})
+	defer hashed.Wait()
 	for {
-		p, flushed := q.next()
-		if len(p) > 0 {
-			if err := a.write(ctx, p); err != nil {
-				q.fail()
-				return err
-			}
-			q.done(len(p))
-		} else if !flushed {
+		p, flushed := q.next(storing)
+		if len(p) == 0 && !flushed {
 			return nil
 		}
-		if flushed {
+		due := false
+		err := a.t.do(func() (err error) {
+			err = a.store(ctx, p)
+			due = a.isDue()
+			return err
+		})
+		if err != nil {
+			q.fail()
+			return err
+		}
+		q.done(storing, len(p))
+		switch {
+		case flushed && q.level():
 			_ = a.checkpoint(ctx) // as in run: what is wrong with it will be wrong with the next
+			q.resume()
+		case due:
+			q.flush()
 		}
 	}
 }
@@ -210,48 +223,43 @@ func every(interval time.Duration, f func()) (stop func()) {
 	}
 }
 
-// write stores p, and records that if enough has come since the last time.
+// write stores and hashes p, and records that if enough has come since the last time.
 func (a *appender) write(ctx context.Context, p []byte) error {
 	return a.t.do(func() error {
-		if limit := a.u.c.MaxUpload; limit > 0 && a.size+int64(len(p)) > limit {
-			return a.u.drop(ctx, &oci.Error{Code: oci.SizeInvalid, Message: fmt.Sprintf("blobs are limited to %d bytes in this registry", limit)})
-		}
-		if err := a.store(p); err != nil {
+		if err := a.store(ctx, p); err != nil {
 			return err
 		}
-		if a.size += int64(len(p)); a.size-a.u.rec.Size < a.u.c.CheckpointBytes {
+		a.h.Write(p) // never fails
+		if !a.isDue() {
 			return nil
 		}
 		return a.save(ctx)
 	})
 }
 
-// store writes p to the object and to the hash: at the same time, if that is
-// worth it. After an error the hash may be ahead of the object, and nothing may
-// be saved any more.
-func (a *appender) store(p []byte) error {
-	if len(p) < besideFrom {
-		if _, err := a.w.Write(p); err != nil {
-			return err
-		}
-		a.h.Write(p) // never fails
-		return nil
+// store writes p to the object. The caller holds the turn.
+func (a *appender) store(ctx context.Context, p []byte) error {
+	if limit := a.u.c.MaxUpload; limit > 0 && a.size+int64(len(p)) > limit {
+		return a.u.drop(ctx, &oci.Error{Code: oci.SizeInvalid, Message: fmt.Sprintf("blobs are limited to %d bytes in this registry", limit)})
 	}
-	written := make(chan error, 1)
-	go func() {
-		_, err := a.w.Write(p)
-		written <- err
-	}()
-	a.h.Write(p)
-	return <-written
+	if _, err := a.w.Write(p); err != nil {
+		return err
+	}
+	a.size += int64(len(p))
+	return nil
 }
+
+// isDue reports whether enough was stored since the last checkpoint for another
+// one. The caller holds the turn.
+func (a *appender) isDue() bool { return a.size-a.u.rec.Size >= a.u.c.CheckpointBytes }
 
 // checkpoint saves what was written since the last one.
 func (a *appender) checkpoint(ctx context.Context) error {
 	return a.t.do(func() error { return a.save(ctx) })
 }
 
-// save records size, hash and state in one step. The caller holds the turn.
+// save records size, hash and state in one step, all three of the same bytes. The
+// caller holds the turn.
 //
 // It does so for a client that has gone, too: that one will ask where to go on.
 func (a *appender) save(ctx context.Context) error {

@@ -6,26 +6,38 @@ import (
 )
 
 // How much of a ring is moved at once: it is read into when there is room for
-// leastRead bytes, and emptied in parts of ringPart, so that neither side is
-// woken for a trifle. Both divide ringSize.
+// leastRead bytes, and emptied in parts of ringPart, so that nobody is woken for
+// a trifle. Both divide ringSize.
 const (
 	leastRead = 64 << 10
 	ringPart  = 256 << 10
 )
 
-// A ring is memory between a goroutine that reads into it and one that empties
-// it at the same time. Each byte is read to a place and is processed there.
+// A side is one of the two that each byte of a ring is given to. Neither waits
+// for the other, but where the ring is full and where it is flushed.
+type side int
+
+const (
+	storing side = iota
+	hashing
+	sides
+)
+
+// A ring is memory between a goroutine that reads into it and two that empty it
+// at the same time, each for itself. Each byte is read to a place and is
+// processed there.
 type ring struct {
 	buf     []byte
 	mu      sync.Mutex
 	filled  sync.Cond // there may be something for next
-	emptied sync.Cond // there may be something for room
+	emptied sync.Cond // there may be something for room, or for level
 
-	head, tail int64 // how many bytes were read, and how many of them were processed
-	asked      bool  // a flush was asked for, and next has not reported it
-	due        int64 // what it is for: everything before
-	ended      bool  // nothing more is read
-	broken     bool  // nothing more is processed
+	head   int64        // how many bytes were read
+	at     [sides]int64 // how many of them each side has processed
+	asked  bool         // a flush was asked for, and resume was not called yet
+	due    int64        // what it is for: everything before, and nothing else is given out
+	ended  bool         // nothing more is read
+	broken bool         // nothing more is processed
 }
 
 func newRing(size int) *ring {
@@ -35,7 +47,9 @@ func newRing(size int) *ring {
 }
 
 // reset makes the ring as new. Nobody may be using it.
-func (r *ring) reset() { r.head, r.tail, r.asked, r.ended, r.broken = 0, 0, false, false, false }
+func (r *ring) reset() {
+	r.head, r.at, r.asked, r.ended, r.broken = 0, [sides]int64{}, false, false, false
+}
 
 // fill reads from src until it ends, and returns nil then or when nothing more
 // is processed.
@@ -62,33 +76,59 @@ func (r *ring) room() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	size := int64(len(r.buf))
-	for !r.broken && size-(r.head-r.tail) < leastRead {
+	for !r.broken && size-r.held() < leastRead {
 		r.emptied.Wait()
 	}
 	if r.broken {
 		return nil
 	}
 	at := r.head % size
-	return r.buf[at:min(size, at+size-(r.head-r.tail))]
+	return r.buf[at:min(size, at+size-r.held())]
 }
+
+// held is how many bytes one side or both have not processed. The caller holds mu.
+func (r *ring) held() int64 { return r.head - min(r.at[storing], r.at[hashing]) }
 
 // add says that n bytes were read into the room.
 func (r *ring) add(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.head += int64(n)
-	if r.ready() {
-		r.filled.Signal()
+	if r.ready(storing) || r.ready(hashing) {
+		r.filled.Broadcast()
 	}
 }
 
 // flush has next give out everything that was read by now, without waiting for
-// more, and report that.
+// more, tell the side that stores when that was all, and nothing more until
+// resume. While one is under way another does nothing.
 func (r *ring) flush() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asked, r.due = true, r.head
-	r.filled.Signal()
+	if !r.asked {
+		r.asked, r.due = true, r.head
+		r.filled.Broadcast()
+	}
+}
+
+// level waits until both sides have processed what a flush is for, which next
+// has told the side that stores. It reports whether they did: they do not when
+// nothing more is processed.
+func (r *ring) level() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !r.broken && r.at[hashing] < r.due {
+		r.emptied.Wait()
+	}
+	return !r.broken
+}
+
+// resume ends a flush.
+func (r *ring) resume() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = false
+	r.filled.Broadcast()
 }
 
 // end says that nothing more is read.
@@ -96,38 +136,49 @@ func (r *ring) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = true
-	r.filled.Signal()
+	r.filled.Broadcast()
 }
 
 // ready reports whether next has something to return. The caller holds mu.
-func (r *ring) ready() bool {
-	size := int64(len(r.buf))
-	return r.ended || r.asked || r.head-r.tail >= min(ringPart, size-r.tail%size)
-}
-
-// next waits for a part of what was read, and returns it until done is called.
-// flushed says that it completes what a flush was for: there may be nothing more
-// to it. An empty part is the end if it is not that.
-func (r *ring) next() (p []byte, flushed bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for !r.ready() {
-		r.filled.Wait()
+func (r *ring) ready(s side) bool {
+	if r.broken {
+		return true
+	}
+	if r.asked {
+		return s == storing || r.at[s] < r.due
 	}
 	size := int64(len(r.buf))
-	at := r.tail % size
-	n := min(r.head-r.tail, size-at, ringPart)
-	flushed = r.asked && r.tail+n >= r.due
-	r.asked = r.asked && !flushed
-	return r.buf[at : at+n], flushed
+	return r.ended || r.head-r.at[s] >= min(ringPart, size-r.at[s]%size)
 }
 
-// done says that the n bytes that next returned were processed.
-func (r *ring) done(n int) {
+// next waits for a part of what was read, and returns it to one side until done
+// is called. flushed says that it completes what a flush was for: there may be
+// nothing more to it. An empty part is the end if it is not that.
+func (r *ring) next(s side) (p []byte, flushed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tail += int64(n)
-	r.emptied.Signal()
+	for !r.ready(s) {
+		r.filled.Wait()
+	}
+	if r.broken {
+		return nil, false
+	}
+	limit := r.head
+	if r.asked {
+		limit = r.due
+	}
+	size := int64(len(r.buf))
+	at := r.at[s] % size
+	n := min(limit-r.at[s], size-at, ringPart)
+	return r.buf[at : at+n], r.asked && r.at[s]+n == r.due
+}
+
+// done says that one side has processed the n bytes that next returned to it.
+func (r *ring) done(s side, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at[s] += int64(n)
+	r.emptied.Broadcast()
 }
 
 // fail says that nothing more is processed.
@@ -135,5 +186,6 @@ func (r *ring) fail() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.broken = true
-	r.emptied.Signal()
+	r.emptied.Broadcast()
+	r.filled.Broadcast()
 }

@@ -2,11 +2,11 @@ package registry
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"testing"
 )
 
@@ -19,10 +19,26 @@ type dribble struct {
 
 func (d *dribble) Read(p []byte) (int, error) { return d.r.Read(p[:min(len(p), d.rnd.IntN(d.most))]) }
 
-// TestRing holds that what goes in comes out, once and in order, whatever the
-// sizes of reads are and whenever somebody flushes.
+// empty is what a side does with a ring: it gives take all parts, and at every
+// flush has flushed called, if it is the one that is told.
+func empty(r *ring, s side, take func(p []byte), flushed func()) {
+	for {
+		p, f := r.next(s)
+		if len(p) == 0 && (!f || s != storing) {
+			return
+		}
+		take(p)
+		r.done(s, len(p))
+		if f && s == storing {
+			flushed()
+		}
+	}
+}
+
+// TestRing holds that what goes in comes out on both sides, once and in order,
+// whatever the sizes of reads are and whenever somebody flushes, and that both
+// have had the same bytes when a flush has come to its end.
 func TestRing(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(1, 2))
 	content := make([]byte, 5*ringSize/2+77)
 	rand.NewChaCha8([32]byte{1}).Read(content)
 	r := newRing(ringSize)
@@ -34,66 +50,136 @@ func TestRing(t *testing.T) {
 				filled <- r.fill(&dribble{bytes.NewReader(content[:cut]), rand.New(rand.NewPCG(uint64(most), uint64(cut))), most})
 				r.end()
 			}()
-			h, got := sha256.New(), 0
-			for {
-				if rnd.IntN(3) == 0 {
-					r.flush()
-				}
-				p, flushed := r.next()
-				if len(p) == 0 && !flushed {
-					break
-				}
+			var other bytes.Buffer
+			var beside sync.WaitGroup
+			beside.Go(func() { empty(r, hashing, func(p []byte) { other.Write(p) }, nil) })
+			var got bytes.Buffer
+			rnd := rand.New(rand.NewPCG(1, 2))
+			empty(r, storing, func(p []byte) {
 				if len(p) > ringPart {
 					t.Fatalf("got %d bytes at once, want at most %d", len(p), ringPart)
 				}
-				h.Write(p)
-				got += len(p)
-				r.done(len(p))
+				got.Write(p)
+				if rnd.IntN(3) == 0 {
+					r.flush()
+				}
+			}, func() {
+				if !r.level() || !bytes.Equal(got.Bytes(), other.Bytes()) {
+					t.Errorf("at the end of a flush the sides have had %d and %d bytes, or others", got.Len(), other.Len())
+				}
+				r.resume()
+			})
+			beside.Wait()
+			if err := <-filled; err != nil || !bytes.Equal(got.Bytes(), content[:cut]) || !bytes.Equal(other.Bytes(), content[:cut]) {
+				t.Errorf("reads of up to %d: %d and %d of %d bytes came out, error %v, and they may be wrong", most, got.Len(), other.Len(), cut, err)
 			}
-			if err := <-filled; err != nil || got != cut || sha256.Sum256(content[:cut]) != [32]byte(h.Sum(nil)) {
-				t.Errorf("reads of up to %d: %d of %d bytes came out, error %v, and they may be wrong", most, got, cut, err)
+		}
+	}
+}
+
+// TestRingKeeps holds that nothing is read to where a side has not been, however
+// far the other one is.
+func TestRingKeeps(t *testing.T) {
+	for s := range sides {
+		r := newRing(ringSize)
+		var want []byte
+		for i := byte(1); ; i++ {
+			p := r.room()
+			n := min(len(p), ringPart)
+			for k := range p[:n] {
+				p[k] = i
 			}
+			want = append(want, p[:n]...)
+			r.add(n)
+			if r.held() == int64(ringSize) {
+				break
+			}
+			got, _ := r.next(s)
+			r.done(s, len(got))
+		}
+		other := storing + hashing - s
+		var got []byte
+		for len(got) < len(want) {
+			p, _ := r.next(other)
+			got = append(got, p...)
+			r.done(other, len(p))
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("side %d was given other bytes than those that were read", other)
 		}
 	}
 }
 
 // TestRingFlush holds that a flush gives out what has come, where it would have
-// been waited for more, and says when that was all.
+// been waited for more, that it says when that was all, and that what comes after
+// it waits until it is over.
 func TestRingFlush(t *testing.T) {
 	r := newRing(ringSize)
 	for range 2*ringSize/1000 + 1 { // around the end of the memory, too
-		n := len(r.room())
+		n := min(len(r.room()), 1000)
 		copy(r.room(), "abc")
-		r.add(min(n, 1000))
+		r.add(n)
 		r.flush()
-		for left := min(n, 1000); left > 0; {
-			p, flushed := r.next()
+		r.add(7)
+		for left := n; left > 0; {
+			p, flushed := r.next(storing)
 			if left -= len(p); len(p) == 0 || flushed != (left == 0) {
 				t.Fatalf("got %d bytes, flushed %v, with %d left", len(p), flushed, left)
 			}
-			r.done(len(p))
+			r.done(storing, len(p))
 		}
+		for left := n; left > 0; {
+			p, _ := r.next(hashing)
+			if left -= len(p); len(p) == 0 || left < 0 {
+				t.Fatalf("got %d bytes to hash, with %d left", len(p), left)
+			}
+			r.done(hashing, len(p))
+		}
+		if !r.level() || r.ready(hashing) {
+			t.Fatal("more is given to hash before the flush is over")
+		}
+		r.resume()
+		r.flush()
+		for s := range sides {
+			for left := 7; left > 0; {
+				p, _ := r.next(s)
+				left -= len(p)
+				r.done(s, len(p))
+			}
+		}
+		r.resume()
 	}
 	r.flush() // of nothing more
-	if p, flushed := r.next(); len(p) > 0 || !flushed {
+	if p, flushed := r.next(storing); len(p) > 0 || !flushed {
 		t.Errorf("got %d bytes, flushed %v, want nothing, flushed", len(p), flushed)
 	}
+	r.resume()
 	r.end()
-	if p, flushed := r.next(); len(p) > 0 || flushed {
-		t.Errorf("got %d bytes, flushed %v, want the end", len(p), flushed)
+	for s := range sides {
+		if p, flushed := r.next(s); len(p) > 0 || flushed {
+			t.Errorf("got %d bytes, flushed %v, want the end", len(p), flushed)
+		}
 	}
 }
 
-// TestRingFails holds that who fills a ring learns that nobody empties it.
+// TestRingFails holds that who fills a ring, and who empties it on the other
+// side, learn that nothing more is processed.
 func TestRingFails(t *testing.T) {
 	r := newRing(ringSize)
 	filled := make(chan error)
 	go func() { filled <- r.fill(endless{}) }()
-	p, _ := r.next()
-	r.done(len(p))
+	var beside sync.WaitGroup
+	beside.Go(func() { empty(r, hashing, func([]byte) {}, nil) })
+	p, _ := r.next(storing)
+	r.done(storing, len(p))
+	r.flush() // where the other side would wait
 	r.fail()
 	if err := <-filled; err != nil {
 		t.Errorf("fill: %v", err)
+	}
+	beside.Wait()
+	if r.level() {
+		t.Error("what failed is said to be level")
 	}
 	r.reset()
 	want := errors.New("lost")
