@@ -119,7 +119,8 @@ func withConn(ctx context.Context, nc net.Conn) context.Context {
 // back the beginning of the answer. A flush sends it.
 type wholeWriter struct {
 	http.ResponseWriter
-	c *conn
+	c      *conn
+	copies *copyBuffers // that bodies go through; nil where the kernel can send them
 }
 
 // serveWhole has next answer a request without a body, which nobody waits for a
@@ -132,15 +133,22 @@ func (s *Server) serveWhole(w http.ResponseWriter, r *http.Request, next http.Ha
 	}
 	c.parcel.open(s.parcels)
 	defer c.dropHeld()
-	whole := &wholeWriter{w, c}
+	whole := &wholeWriter{ResponseWriter: w, c: c}
+	if r.TLS != nil {
+		whole.copies = s.copies
+	}
 	next.ServeHTTP(whole, r)
 	if c.holds() {
 		whole.Flush() // what net/http has, too
 	}
 }
 
-// ReadFrom sends what src holds; if that is a file, by the kernel.
+// ReadFrom sends what src holds; if that is a file, by the kernel, unless it has to be
+// encrypted.
 func (w *wholeWriter) ReadFrom(src io.Reader) (int64, error) {
+	if w.copies != nil { // net/http would take twice as much memory
+		return w.copies.copy(w.ResponseWriter, src)
+	}
 	return io.Copy(w.ResponseWriter, src) // which offers ReadFrom
 }
 

@@ -258,9 +258,14 @@ func TestAnswersConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
-// TestStreamsConcurrently sends files over HTTP/2 to many at once, through buffers
-// that are used again.
+// TestStreamsConcurrently sends files over TLS to many at once, through buffers that
+// are used again.
 func TestStreamsConcurrently(t *testing.T) {
+	t.Run("HTTP/1", func(t *testing.T) { streamsConcurrently(t, ServerOptions{HTTP1: true}, 1) })
+	t.Run("HTTP/2", func(t *testing.T) { streamsConcurrently(t, ServerOptions{}, 2) })
+}
+
+func streamsConcurrently(t *testing.T, o ServerOptions, proto int) {
 	const size = 300_000
 	dir := t.TempDir()
 	for k := range 4 {
@@ -269,14 +274,15 @@ func TestStreamsConcurrently(t *testing.T) {
 		}
 	}
 	certs, tc := selfSigned(t)
-	s := serve(t, ServerOptions{TLS: tlsConfig(t, certs)}, func(w http.ResponseWriter, r *http.Request) {
+	o.TLS = tlsConfig(t, certs)
+	s := serve(t, o, func(w http.ResponseWriter, r *http.Request) {
 		f, err := os.Open(filepath.Join(dir, filepath.Base(r.URL.Path)))
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		defer f.Close()
-		if n, err := w.(io.ReaderFrom).ReadFrom(f); err != nil || n < size {
+		if n, err := w.(io.ReaderFrom).ReadFrom(io.LimitReader(f, 2*size)); err != nil || n < size {
 			t.Errorf("sent %d bytes, %v", n, err)
 		}
 	})
@@ -292,7 +298,7 @@ func TestStreamsConcurrently(t *testing.T) {
 				}
 				b, err := io.ReadAll(a.Body)
 				a.Body.Close()
-				if err != nil || a.ProtoMajor != 2 || !bytes.Equal(b, textOf(size+k)) {
+				if err != nil || a.ProtoMajor != proto || !bytes.Equal(b, textOf(size+k)) {
 					t.Errorf("%d over %s: got %d bytes and error %v", k, a.Proto, len(b), err)
 				}
 			}
