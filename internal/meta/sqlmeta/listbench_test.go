@@ -35,13 +35,21 @@ func BenchmarkTagsAll(b *testing.B) {
 	}
 }
 
-// BenchmarkReposPage reads the last page of 5,000 repositories.
+// BenchmarkReposPage reads the last page of repositories, from memory, and from the
+// database as after each change. It costs the same however many there are.
 func BenchmarkReposPage(b *testing.B) {
-	db := manyRepos(b, Options{Path: filepath.Join(b.TempDir(), "berth.db")}, 5000)
-	b.ReportAllocs()
-	for b.Loop() {
-		if list, err := db.Repos(b.Context(), "team/r004899", 101); err != nil || len(list) != 100 {
-			b.Fatal(len(list), err)
+	for _, n := range []int{101, 1000, 10_000} {
+		for cache, memory := range map[string]int64{"memory": 1 << 20, "database": 0} {
+			b.Run(fmt.Sprintf("%d from the %s", n, cache), func(b *testing.B) {
+				db := manyRepos(b, Options{Path: filepath.Join(b.TempDir(), "berth.db"), Memory: memory}, n)
+				after := fmt.Sprintf("team/r%06d", n-101)
+				b.ReportAllocs()
+				for b.Loop() {
+					if list, err := db.Repos(b.Context(), after, 101); err != nil || len(list) != 100 {
+						b.Fatal(len(list), err)
+					}
+				}
+			})
 		}
 	}
 }
