@@ -77,37 +77,6 @@ func hotManifestOf(v hot.View, id int64, d oci.Digest) *meta.Manifest {
 	return m
 }
 
-// hotBlob returns the record of a blob, and whether the repository has it.
-func (db *DB) hotBlob(v hot.View, id int64, d oci.Digest) (meta.Blob, bool) {
-	m, ok := v.Get(hot.Key{Kind: hotMembers, Repo: id, Name: d.String()}).(*hotMember)
-	if !ok {
-		return meta.Blob{}, false
-	}
-	b, ok := v.Get(hot.Key{Kind: hotContents, Name: d.String()}).(*meta.Blob)
-	if !ok {
-		return meta.Blob{}, false
-	}
-	return db.withGrace(*b, *m), true
-}
-
-// hotBlobGood reports whether the repository has a blob that is not damaged.
-func hotBlobGood(v hot.View, id int64, d oci.Digest) bool {
-	if v.Get(hot.Key{Kind: hotMembers, Repo: id, Name: d.String()}) == nil {
-		return false
-	}
-	b, ok := v.Get(hot.Key{Kind: hotContents, Name: d.String()}).(*meta.Blob)
-	return ok && !b.Damaged
-}
-
-// withGrace adds what the membership says to a blob's record.
-func (db *DB) withGrace(b meta.Blob, m hotMember) meta.Blob {
-	b.Left = meta.Forever
-	if m.candidate {
-		b.Left = max(0, time.Duration(m.touched-db.clock.ticks())+db.opts.Grace)
-	}
-	return b
-}
-
 // FindManifest implements meta.Manifests. What is not in memory is read by no more
 // callers than there are connections; who had to wait looks there again first, so
 // that a crowd that wants the same manifest shares one.
@@ -240,88 +209,6 @@ func (db *DB) keepRepo(moment hot.Moment, repo oci.Repo, id int64) {
 	}
 }
 
-// FindBlob implements meta.Blobs.
-func (db *DB) FindBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.Blob, error) {
-	v := db.hot.View()
-	if id, ok := hotNumber(v, repo); ok {
-		if b, ok := db.hotBlob(v, id, d); ok && v.Whole() {
-			if db.opts.Doubt != nil {
-				has, err := db.readBlob(ctx, repo, d)
-				if (b.Left - has.Left).Abs() < time.Minute { // it becomes less all the time
-					has.Left = b.Left
-				}
-				db.doubt(v, "blob "+d.String()+" of "+repo.String(), b, has, err)
-			}
-			return b, nil
-		}
-	}
-	return db.readBlob(ctx, repo, d)
-}
-
-// readBlob finds a membership in the database, and keeps it.
-func (db *DB) readBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.Blob, error) {
-	moment := db.hot.Moment()
-	v := db.hot.View()
-	if id, ok := hotNumber(v, repo); ok {
-		b, m, err := db.readMember(ctx, id, d)
-		if v.Still() && (err == nil || isNotFound(err)) { // else the repository may be another by now
-			if err != nil {
-				return meta.Blob{}, notFound(err, "blob "+d.String(), repo)
-			}
-			db.keepMember(moment, id, d, m)
-			db.keepContent(moment, b)
-			return db.withGrace(b, m), nil
-		}
-	}
-	b := meta.Blob{Digest: d}
-	var m hotMember
-	var id int64
-	err := db.reader.get(ctx, `SELECT r.id, b.key, b.size, b.damaged, m.touched, m.candidate
-		FROM repos r JOIN repo_blobs m ON m.repo_id = r.id JOIN blobs b ON b.digest = m.digest
-		WHERE r.name = $1 AND m.digest = $2`,
-		args{repo.String(), d.String()}, &id, &b.Key, &b.Size, &b.Damaged, &m.touched, &m.candidate)
-	if err != nil {
-		return meta.Blob{}, notFound(err, "blob "+d.String(), repo)
-	}
-	db.keepRepo(moment, repo, id)
-	db.keepMember(moment, id, d, m)
-	db.keepContent(moment, b)
-	return db.withGrace(b, m), nil
-}
-
-// readMember is readBlob in a repository whose number is known: without looking for
-// that, which is half of what there is to read if nothing is found.
-func (db *DB) readMember(ctx context.Context, id int64, d oci.Digest) (b meta.Blob, m hotMember, err error) {
-	b.Digest = d
-	err = db.reader.get(ctx, `SELECT b.key, b.size, b.damaged, m.touched, m.candidate
-		FROM repo_blobs m JOIN blobs b ON b.digest = m.digest WHERE m.repo_id = $1 AND m.digest = $2`,
-		args{id, d.String()}, &b.Key, &b.Size, &b.Damaged, &m.touched, &m.candidate)
-	return b, m, err
-}
-
-// FindContent implements meta.Blobs.
-func (db *DB) FindContent(ctx context.Context, d oci.Digest) (meta.Blob, error) {
-	v := db.hot.View()
-	if b, ok := v.Get(hot.Key{Kind: hotContents, Name: d.String()}).(*meta.Blob); ok && v.Whole() {
-		if db.opts.Doubt != nil {
-			has, err := db.readContent(ctx, d)
-			db.doubt(v, "content "+d.String(), *b, has, err)
-		}
-		return *b, nil
-	}
-	return db.readContent(ctx, d)
-}
-
-// readContent finds content in the database, and keeps it.
-func (db *DB) readContent(ctx context.Context, d oci.Digest) (meta.Blob, error) {
-	moment := db.hot.Moment()
-	b, err := content(ctx, db.reader, d, sqlContent)
-	if err == nil {
-		db.keepContent(moment, b)
-	}
-	return b, err
-}
-
 // suspect forgets what is in memory if a manifest there is not as it was just read
 // from the database: its bytes have rotten, and a push has to heal it.
 func (db *DB) suspect(has meta.AuditManifest) {
@@ -337,17 +224,4 @@ func (db *DB) doubt(v hot.View, what string, got, has any, err error) {
 	if v.Still() && (err != nil || !reflect.DeepEqual(got, has)) { // else it may have been changed meanwhile
 		db.opts.Doubt(fmt.Errorf("%s in memory is %+v, and in the database %+v, error %v", what, got, has, err))
 	}
-}
-
-func (db *DB) keepMember(moment hot.Moment, id int64, d oci.Digest, m hotMember) {
-	db.hot.Put(moment, hot.Key{Kind: hotMembers, Repo: id, Name: strings.Clone(d.String())}, &m, sizeMember)
-}
-
-func (db *DB) keepContent(moment hot.Moment, b meta.Blob) {
-	b.Left = meta.Forever
-	name := strings.Clone(b.Digest.String())
-	if d, err := oci.ParseDigest(name); err == nil {
-		b.Digest = d
-	}
-	db.hot.Put(moment, hot.Key{Kind: hotContents, Name: name}, &b, sizeContent(&b))
 }

@@ -105,6 +105,8 @@ func inMemory(value any) string {
 		return fmt.Sprintln(v.touched, v.candidate)
 	case *meta.Blob:
 		return fmt.Sprintln(v.Digest, v.Key, v.Size, v.Damaged)
+	case bool:
+		return "nowhere"
 	}
 	return fmt.Sprintf("a %T", value)
 }
@@ -128,6 +130,10 @@ func inDatabase(ctx context.Context, q querier, k hot.Key) (string, error) {
 		err := q.get(ctx, `SELECT touched, candidate FROM repo_blobs WHERE repo_id = $1 AND digest = $2`, args{k.Repo, k.Name}, &n, &flag)
 		return fmt.Sprintln(n, flag), err
 	case hotContents:
+		if k.Page == nowhere {
+			err := q.get(ctx, `SELECT CASE WHEN EXISTS (SELECT 1 FROM blobs WHERE digest = $1) THEN 'somewhere' ELSE 'nowhere' END`, args{k.Name}, &a)
+			return a, err
+		}
 		err := q.get(ctx, `SELECT digest, key, size, damaged FROM blobs WHERE digest = $1`, args{k.Name}, &a, &b, &n, &flag)
 		return fmt.Sprintln(a, b, n, flag), err
 	}
