@@ -4,37 +4,52 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
 
-// Where the results are kept, and the page that sums them up.
-const (
-	resultsFolder = "bench/results"
-	pageFile      = "docs/performance.md"
-)
+// resultsFolder is where the results are kept.
+const resultsFolder = "bench/results"
 
-// The lines between which the page is generated.
+// A page sums up the newest of them.
+type page struct {
+	file string
+	text func(r *report, name string) string // name is that of the file with the results
+}
+
+// pages are all there are.
+func pages() []page {
+	return []page{
+		{"docs/performance.md", (*report).markdown},
+		{"README.md", (*report).english},
+		{"README.zh.md", (*report).chinese},
+	}
+}
+
+// The lines between which a page is generated.
 const (
 	pageBegin = "<!-- results:begin, written by: go run ./bench --document -->\n"
 	pageEnd   = "<!-- results:end -->\n"
 )
 
-// writePage writes the newest complete results of a folder into a page.
-func writePage(folder, path string) error {
+// write writes the newest complete results of a folder into the page, which is
+// beneath root.
+func (p page) write(folder, root string) error {
+	path := filepath.Join(root, p.file)
 	old, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	page, err := pageWith(old, folder)
-	if err != nil || bytes.Equal(page, old) {
+	now, err := p.with(old, folder)
+	if err != nil || bytes.Equal(now, old) {
 		return err
 	}
-	return os.WriteFile(path, page, 0o644)
+	return os.WriteFile(path, now, 0o644)
 }
 
-// pageWith is a page with the newest complete results of a folder in it.
-func pageWith(old []byte, folder string) ([]byte, error) {
+// with is the page with the newest complete results of a folder in it.
+func (p page) with(old []byte, folder string) ([]byte, error) {
 	name, r, err := newest(folder)
 	if err != nil {
 		return nil, err
@@ -42,11 +57,11 @@ func pageWith(old []byte, folder string) ([]byte, error) {
 	before, rest, ok := bytes.Cut(old, []byte(pageBegin))
 	_, after, ok2 := bytes.Cut(rest, []byte(pageEnd))
 	if !ok || !ok2 {
-		return nil, fmt.Errorf("the page lacks the lines between which results are written: %s", pageBegin)
+		return nil, fmt.Errorf("%s lacks the lines between which results are written: %s", p.file, pageBegin)
 	}
 	text := "Nothing has been measured yet.\n"
 	if r != nil {
-		text = r.markdown(name)
+		text = p.text(r, name)
 	}
 	return bytes.Join([][]byte{before, []byte(pageBegin + "\n" + text + "\n" + pageEnd), after}, nil), nil
 }

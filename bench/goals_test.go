@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,32 +112,45 @@ func TestGoals(t *testing.T) {
 	}
 }
 
-// TestDocumented compares docs/performance.md with the newest results.
+// TestDocumented compares the pages with the newest results.
 func TestDocumented(t *testing.T) {
 	const root = ".."
-	page, err := os.ReadFile(filepath.Join(root, pageFile))
-	if err != nil {
-		t.Fatal(err)
+	for _, p := range pages() {
+		text, err := os.ReadFile(filepath.Join(root, p.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := p.with(text, filepath.Join(root, resultsFolder))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(text, want) {
+			t.Errorf("%s is not as the newest results are: go run ./bench --document", p.file)
+		}
 	}
-	want, err := pageWith(page, filepath.Join(root, resultsFolder))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(page, want) {
-		t.Errorf("%s is not as the newest results are: go run ./bench --document", pageFile)
+}
+
+// TestQuotes holds that what the READMEs show is measured.
+func TestQuotes(t *testing.T) {
+	for _, q := range quotes() {
+		if !slices.ContainsFunc(workloads(realistic()), func(w workload) bool { return w.name == q.workload }) {
+			t.Errorf("%q is about no workload", q.workload)
+		}
 	}
 }
 
 func TestPage(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "results")
-	path := filepath.Join(t.TempDir(), "page.md")
+	root := t.TempDir()
+	path := filepath.Join(root, "page.md")
+	p := page{"page.md", (*report).markdown}
 	if err := os.WriteFile(path, []byte("before\n"+pageBegin+"stale\n"+pageEnd+"after\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	check := func(want ...string) {
 		t.Helper()
 		for range 2 { // the second time changes nothing
-			if err := writePage(folder, path); err != nil {
+			if err := p.write(folder, root); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -103,7 +103,12 @@ func bench() error {
 		return err
 	}
 	if s.document {
-		return writePage(resultsFolder, pageFile)
+		for _, p := range pages() {
+			if err := p.write(resultsFolder, "."); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	chosen, err := s.chosen()
 	if err != nil {
