@@ -2,6 +2,7 @@ package sqlmeta
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -47,13 +48,65 @@ func appendOver(b []byte, id meta.UploadID) []byte { return encode(b, line{ID: i
 const sumDigits = 8
 
 func encode(b []byte, l line) []byte {
-	text, err := json.Marshal(l)
-	if err != nil {
-		panic(err) // strings, numbers and bytes
+	at := len(b)
+	b = append(b, "00000000 "...)
+	b = l.appendJSON(b)
+	var sum [sumDigits / 2]byte
+	binary.BigEndian.PutUint32(sum[:], checksum(b[at+sumDigits+1:]))
+	hex.Encode(b[at:], sum[:])
+	return append(b, '\n')
+}
+
+// appendJSON appends l as json.Marshal writes it, of which a test makes sure,
+// without looking for what there is to write: three lines are written for a blob.
+func (l *line) appendJSON(b []byte) []byte {
+	b = append(b, `{"id":`...)
+	b = appendString(b, string(l.ID))
+	if l.Over {
+		b = append(b, `,"over":true`...)
 	}
-	b = hex.AppendEncode(b, binary.BigEndian.AppendUint32(nil, checksum(text)))
-	b = append(b, ' ')
-	return append(append(b, text...), '\n')
+	text := func(name, value string) {
+		if value != "" {
+			b = appendString(append(b, name...), value)
+		}
+	}
+	number := func(name string, value int64) {
+		if value != 0 {
+			b = strconv.AppendInt(append(b, name...), value, 10)
+		}
+	}
+	bytes := func(name string, value []byte) {
+		if len(value) > 0 {
+			b = append(base64.StdEncoding.AppendEncode(append(b, name...), value), '"')
+		}
+	}
+	text(`,"repo":`, l.Repo)
+	text(`,"by":`, l.By)
+	text(`,"key":`, string(l.Key))
+	number(`,"size":`, l.Size)
+	text(`,"algorithm":`, string(l.Algorithm))
+	bytes(`,"hash":"`, l.Hash)
+	bytes(`,"state":"`, l.State)
+	number(`,"version":`, l.Version)
+	number(`,"started_us":`, l.Started)
+	number(`,"saved":`, l.Saved)
+	text(`,"final":`, string(l.Final))
+	return append(b, '}')
+}
+
+// appendString appends s as JSON. What may have to be escaped, as some names of
+// users have, is left to package json.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, err := json.Marshal(s)
+			if err != nil {
+				panic(err) // a string
+			}
+			return append(b, text...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 func checksum(text []byte) uint32 { return crc32.Checksum(text, crc32.MakeTable(crc32.Castagnoli)) }
