@@ -39,6 +39,7 @@ func newServeCommand() *cobra.Command {
 // serve runs the registry of a configuration. prepare is what is done before its
 // files are opened.
 func serve(cmd *cobra.Command, loaded *config.Loaded, prepare func(logger) error) error {
+	shareProcs()
 	keepHeap(cmd.Context())
 	lines := newLines(loaded.Config.Log)
 	defer lines.Flush()

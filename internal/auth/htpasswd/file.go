@@ -56,7 +56,7 @@ func New(ctx context.Context, o Options) (*File, error) {
 		now:   o.Now,
 		spend: work.spend,
 		// Half of the processors, so that guessers cannot take them all.
-		hashing: newPool(max(1, runtime.GOMAXPROCS(0)/2)),
+		hashing: newPool(max(1, min(runtime.GOMAXPROCS(0), runtime.NumCPU())/2)),
 	}
 	if f.now == nil {
 		f.now = time.Now
