@@ -55,7 +55,17 @@ func ofHot() []mutation {
 			new: "	// what is found is",
 		},
 		{
-			name: "a push that changes nothing finds its parts undamaged", file: "internal/meta/sqlmeta/hot.go", run: "TestRepush", soak: true,
+			name: "a repository in memory reads its own blobs", file: "internal/meta/sqlmeta/hotblobs.go", run: "TestNowhere", soak: true,
+			old: "LEFT JOIN repo_blobs m ON m.repo_id = $1 AND",
+			new: "LEFT JOIN repo_blobs m ON m.repo_id <= $1 + 1000 AND",
+		},
+		{
+			name: "content that only another repository has is not nowhere", file: "internal/meta/sqlmeta/hotblobs.go", run: "TestNowhere", soak: true,
+			old: "	case m == nil:\n		db.keepContent(moment, b)\n",
+			new: "	case m == nil:\n		db.keepNowhere(moment, b.Digest)\n",
+		},
+		{
+			name: "a push that changes nothing finds its parts undamaged", file: "internal/meta/sqlmeta/hotblobs.go", run: "TestRepush", soak: true,
 			old: "	return ok && !b.Damaged\n",
 			new: "	return ok && (true || !b.Damaged)\n",
 		},

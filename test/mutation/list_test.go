@@ -127,7 +127,7 @@ func ofRecords() []mutation {
 			new: "UPDATE blobs SET damaged = 1 WHERE digest = $1 AND key <> $2 || 'x' AND damaged = 0",
 		},
 		{
-			name: "a repository reads its own blobs", file: "internal/meta/sqlmeta/hot.go", pkg: registry, run: "TestMount",
+			name: "a repository reads its own blobs", file: "internal/meta/sqlmeta/hotblobs.go", pkg: registry, run: "TestMount",
 			old: "		WHERE r.name = $1 AND m.digest = $2`,\n		args{repo.String(), d.String()}, &id, &b.Key,",
 			new: "		WHERE r.name <> $1 || 'x' AND m.digest = $2`,\n		args{repo.String(), d.String()}, &id, &b.Key,",
 		},
