@@ -20,7 +20,7 @@ func (s *Server) openDatabase(ctx context.Context, now func() time.Time) error {
 	}
 	db, found, err := sqlmeta.OpenOrRestore(ctx, sqlmeta.Options{
 		Path: s.cfg.Database.Path, Grace: s.cfg.GC.Grace, Delay: s.cfg.GC.Delay, Trash: s.cfg.Trash.Keep, Immutable: immutable, Now: now,
-		Memory: int64(s.cfg.Cache.Memory),
+		Memory: int64(s.cfg.Cache.Memory), MaxUploads: s.cfg.Uploads.MaxOpen,
 	}, s.snapshots)
 	if err != nil {
 		return err

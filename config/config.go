@@ -158,6 +158,13 @@ type Uploads struct {
 	// MaxSize is the size of the largest blob that may be pushed. 0 sets no
 	// limit.
 	MaxSize Size `yaml:"max_size"`
+
+	// MaxOpen is how many uploads there may be that have begun and not ended, whether
+	// they run or rest. Each takes about a KiB of memory until it ends or
+	// expires. When there are so many, those give way of which nothing has come for a
+	// minute, the oldest first; if there are none, who wants to begin another one is
+	// answered 429 TOOMANYREQUESTS. 0 sets no limit.
+	MaxOpen int `yaml:"max_open"`
 }
 
 // GC is the collection of what nothing needs any more. It runs beside pushes
@@ -206,7 +213,7 @@ func Default() Config {
 		Tags:          Tags{History: 365 * 24 * time.Hour},
 		Lists:         Lists{CatalogMax: 1000},
 		Delete:        Delete{Enabled: true},
-		Uploads:       Uploads{Expire: 24 * time.Hour},
+		Uploads:       Uploads{Expire: 24 * time.Hour, MaxOpen: 100_000},
 		Trash:         Trash{Keep: 7 * 24 * time.Hour},
 		Retention:     Retention{Every: time.Hour},
 		Scrub:         Scrub{Every: 30 * 24 * time.Hour, Rate: 10 * MiB},

@@ -133,6 +133,12 @@ const (
 	mostCache     = 64 * GiB
 )
 
+// Bounds of the number of uploads: fewer than the least are met by a few builds at once.
+const (
+	leastOpen = 100
+	mostOpen  = 100_000_000
+)
+
 func (k *checker) limits(c Config) {
 	if m := c.Manifests.MaxSize; m < leastManifest || m > mostManifest {
 		k.add("manifests.max_size", "%s is out of bounds: write a size from %s to %s", m, leastManifest, mostManifest)
@@ -145,6 +151,9 @@ func (k *checker) limits(c Config) {
 	}
 	if c.Storage.Reserve < 0 {
 		k.add("storage.reserve", "is negative: write 0, or a size such as 64MiB")
+	}
+	if n := c.Uploads.MaxOpen; n != 0 && (n < leastOpen || n > mostOpen) {
+		k.add("uploads.max_open", "%d is out of bounds: write 0 for no limit, or a number from %d to %d", n, leastOpen, mostOpen)
 	}
 	k.count("lists.catalog_max", c.Lists.CatalogMax, 1, 1e6)
 	k.count("lists.tags_max", c.Lists.TagsMax, 0, 1e6)

@@ -49,6 +49,8 @@ func TestValidate(t *testing.T) {
 		{"missing", func(c *Config) { c.Manifests.Missing = "" }, `manifests.missing: "" is none of its values: write accept or refuse`},
 		{"uploads that expire at once", func(c *Config) { c.Uploads.Expire = time.Second }, "uploads.expire: 1s is out of bounds"},
 		{"negative uploads", func(c *Config) { c.Uploads.MaxSize = -1 }, "uploads.max_size: is negative"},
+		{"few uploads", func(c *Config) { c.Uploads.MaxOpen = 99 }, "uploads.max_open: 99 is out of bounds: write 0 for no limit, or a number from 100 to 100000000"},
+		{"less than no uploads", func(c *Config) { c.Uploads.MaxOpen = -1 }, "uploads.max_open: -1 is out of bounds"},
 		{"no grace", func(c *Config) { c.GC.Grace = 0 }, "gc.grace: 0 is out of bounds"},
 		{"collection without rest", func(c *Config) { c.GC.Every = 0 }, "gc.every: 0 is out of bounds"},
 		{"collection hardly ever", func(c *Config) { c.GC.Every = 25 * time.Hour }, "gc.every: 25h is out of bounds"},

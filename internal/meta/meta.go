@@ -30,6 +30,9 @@ var (
 	// ErrConflict says that the record was changed by someone else meanwhile.
 	ErrConflict = errors.New("meta: changed meanwhile")
 
+	// ErrTooManyUploads says that there are as many unfinished uploads as there may be.
+	ErrTooManyUploads = errors.New("meta: too many unfinished uploads")
+
 	// ErrNoSpace says that the database cannot grow.
 	ErrNoSpace = errors.New("meta: no space left")
 )

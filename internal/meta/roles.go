@@ -17,7 +17,9 @@ type Uploads interface {
 	// CreateUpload records u, before any byte of it exists. It survives the end
 	// of the process, but perhaps not the loss of power; the same is true of it being
 	// over, if the object that it ended as is recorded. After either an upload of
-	// which nothing was saved may have another Key.
+	// which nothing was saved may have another Key. If there are as many as there may
+	// be, those that have rested with nothing saved give way, else it is
+	// ErrTooManyUploads.
 	CreateUpload(ctx context.Context, u Upload) error
 
 	// FindUpload returns the upload id of repo, else ErrNotFound.

@@ -20,6 +20,11 @@ func uploadUnknown(id meta.UploadID) error {
 	return &oci.Error{Code: oci.BlobUploadUnknown, Message: "there is no such upload (any more): begin a new one", Detail: map[string]string{"upload": string(id)}}
 }
 
+func errTooManyUploads() error {
+	return &oci.Error{Code: oci.TooManyRequests, Message: "there are as many unfinished uploads as the registry may have: " +
+		"try again in a minute. Whoever runs it can raise uploads.max_open, or have those that rest given up sooner (uploads.expire)"}
+}
+
 func errDeletionOff() error {
 	return &oci.Error{Code: oci.Unsupported, Message: "deleting is turned off in this registry: delete.enabled turns it on"}
 }

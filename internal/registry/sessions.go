@@ -11,8 +11,9 @@ import (
 // sessions knows which uploads this process is writing, so that each has one
 // writer at a time, and which ones it has followed from their first byte on.
 type sessions struct {
-	mu   sync.Mutex
-	byID map[meta.UploadID]*session
+	mu    sync.Mutex
+	byID  map[meta.UploadID]*session
+	drops uint64
 }
 
 func newSessions() *sessions { return &sessions{byID: make(map[meta.UploadID]*session)} }
@@ -49,23 +50,28 @@ type turn struct {
 // ending is the offset of whoever wants to end a session, wherever it is.
 const ending = -2
 
-// begin adds a new session, which nobody has written to.
-func (ss *sessions) begin(id meta.UploadID, now time.Time) {
+// dropped counts the sessions that the process has no more.
+func (ss *sessions) dropped() uint64 {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	ss.byID[id] = &session{continuous: true, used: now}
+	return ss.drops
 }
 
-// get returns the session of id, a new one if the process didn't know it: one
-// that was begun before a restart.
-func (ss *sessions) get(id meta.UploadID, now time.Time) *session {
+// get returns the session of an upload whose record was read, or made, when so many
+// had been dropped. It is a new one if the process has none: nobody has written to
+// it yet, or not since it was forgotten, or since a restart. What was written of one
+// that was never saved is not gone on with.
+func (ss *sessions) get(rec meta.Upload, dropped uint64, now time.Time) *session {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	s, ok := ss.byID[id]
+	s, ok := ss.byID[rec.ID]
 	if !ok {
-		s = &session{}
+		s = &session{continuous: rec.Version == 0 && rec.Size == 0}
 		s.version.Store(unsure)
-		ss.byID[id] = s
+		if ss.drops == dropped { // then nobody has had one since, and saved
+			s.version.Store(rec.Version)
+		}
+		ss.byID[rec.ID] = s
 	}
 	s.used = now
 	return s
@@ -75,17 +81,34 @@ func (ss *sessions) end(id meta.UploadID) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	delete(ss.byID, id)
+	ss.drops++
 }
 
-// forget drops what nobody used since before. An upload that goes on all the
-// same is then read again at its end, no more.
-func (ss *sessions) forget(before time.Time) {
+// mostSessions is how many sessions may be kept of those that nobody uses: each takes
+// some 150 bytes, whether or not there still is such an upload.
+const (
+	mostSessions = 100_000
+	briefly      = time.Minute
+)
+
+// forget drops what nobody used for idle, or briefly if there are too many. An upload
+// that goes on all the same is then read again at its end, no more.
+func (ss *sessions) forget(now time.Time, idle time.Duration) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
+	ss.drop(now.Add(-idle))
+	if len(ss.byID) > mostSessions {
+		ss.drop(now.Add(-briefly))
+	}
+}
+
+// drop drops what nobody used since before. The lock is held.
+func (ss *sessions) drop(before time.Time) {
 	for id, s := range ss.byID {
 		if s.used.Before(before) && s.idle() {
 			s.over()
 			delete(ss.byID, id)
+			ss.drops++
 		}
 	}
 }

@@ -30,8 +30,9 @@ type Interrupter interface {
 type upload struct {
 	c     *Core
 	rec   meta.Upload
-	s     *session
-	ended bool // by a drop or a commit of this value
+	drops uint64   // of sessions, before rec was made
+	s     *session // nil of one that was only begun, which takes no more memory than its record
+	ended bool     // by a drop or a commit of this value
 }
 
 var _ Upload = (*upload)(nil)
@@ -39,11 +40,13 @@ var _ Upload = (*upload)(nil)
 // StartUpload implements Pusher.
 func (c *Core) StartUpload(ctx context.Context, repo oci.Repo, a oci.Algorithm) (Upload, error) {
 	rec := meta.Upload{ID: newUploadID(), Repo: repo, By: c.by.Name, Key: blob.NewKey(), Algorithm: a, Started: time.Now()}
-	if err := c.Records.CreateUpload(ctx, rec); err != nil {
+	drops := c.sessions.dropped()
+	if err := c.Records.CreateUpload(ctx, rec); errors.Is(err, meta.ErrTooManyUploads) {
+		return nil, errTooManyUploads()
+	} else if err != nil {
 		return nil, err
 	}
-	c.sessions.begin(rec.ID, time.Now())
-	return &upload{c: c, rec: rec, s: c.sessions.get(rec.ID, time.Now())}, nil
+	return &upload{c: c, rec: rec, drops: drops}, nil
 }
 
 // newUploadID returns 128 random bits in the form of a UUID, as the spec asks.
@@ -57,6 +60,7 @@ func newUploadID() meta.UploadID {
 
 // ResumeUpload implements Pusher.
 func (c *Core) ResumeUpload(ctx context.Context, repo oci.Repo, id meta.UploadID) (Upload, error) {
+	drops := c.sessions.dropped()
 	rec, err := c.Records.FindUpload(ctx, repo, id)
 	if errors.Is(err, meta.ErrNotFound) || err == nil && rec.By != c.by.Name {
 		return nil, uploadUnknown(id)
@@ -64,12 +68,12 @@ func (c *Core) ResumeUpload(ctx context.Context, repo oci.Repo, id meta.UploadID
 	if err != nil {
 		return nil, err
 	}
-	return &upload{c: c, rec: rec, s: c.sessions.get(id, time.Now())}, nil
+	return &upload{c: c, rec: rec, s: c.sessions.get(rec, drops, time.Now())}, nil
 }
 
 // ForgetSessions drops what the Core remembers in memory of uploads that were
 // not used for idle. It is for the background loop that also expires them.
-func (c *Core) ForgetSessions(idle time.Duration) { c.sessions.forget(time.Now().Add(-idle)) }
+func (c *Core) ForgetSessions(idle time.Duration) { c.sessions.forget(time.Now(), idle) }
 
 func (u *upload) ID() meta.UploadID { return u.rec.ID }
 func (u *upload) Size() int64       { return u.rec.Size }
@@ -77,6 +81,9 @@ func (u *upload) Size() int64       { return u.rec.Size }
 // take gets the right to write and reads the record again if whoever wrote
 // before has moved it on, or may have.
 func (u *upload) take(ctx context.Context, offset int64, interrupt func()) (*turn, error) {
+	if u.s == nil {
+		u.s = u.c.sessions.get(u.rec, u.drops, time.Now())
+	}
 	t, at, ok := u.s.take(offset, u.rec.Size, interrupt)
 	if !ok {
 		return nil, &RangeError{ID: u.rec.ID, Size: at}

@@ -46,6 +46,9 @@ type Options struct {
 	// Trash is how long what is deleted can be had back. Zero: not at all.
 	Trash time.Duration
 
+	// MaxUploads is how many unfinished uploads there may be. Zero: no limit.
+	MaxUploads int
+
 	// Memory is how many bytes of memory what is asked for again and again may
 	// take. Zero: none.
 	Memory int64
@@ -79,6 +82,7 @@ type DB struct {
 	snapped atomic.Int64 // what changes was, plus one, when the last Take began; 0: none yet
 
 	snapshotting sync.Mutex // one at a time
+	room         sync.Mutex // held by who makes room for an upload
 }
 
 var (

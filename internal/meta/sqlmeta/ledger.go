@@ -1,13 +1,11 @@
 package sqlmeta
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 
 	"berth/internal/blob"
@@ -25,6 +23,7 @@ import (
 // that is harmless: see load, and fsblob.Options.Known.
 type ledger struct {
 	path  string
+	most  int // uploads; 0 is without limit
 	ticks func() int64
 	open  func(path string) (ledgerFile, error)
 
@@ -37,6 +36,7 @@ type ledger struct {
 	kept   int64             // its size when only what runs was in it
 	torn   bool              // it does not end with a whole line, or lacks some
 	late   []byte            // lines that wait for the next
+	vain   int64             // ticks until which no upload that is empty need be looked for
 
 	scratch []byte // of line
 	err     error  // why the last line was not written; nil if it was
@@ -195,6 +195,9 @@ func (l *ledger) begin(u meta.Upload) error {
 	if l.all[u.ID] != nil || l.keys[u.Key] {
 		return fmt.Errorf("upload %s is there already: %w", u.ID, meta.ErrConflict)
 	}
+	if l.most > 0 && len(l.all) >= l.most {
+		return meta.ErrTooManyUploads
+	}
 	r := &running{Upload: u, saved: l.ticks()}
 	l.all[u.ID], l.keys[u.Key] = r, true
 	if err := l.write(l.line(r)); err != nil {
@@ -265,21 +268,6 @@ func (l *ledger) claim(repo oci.Repo, id meta.UploadID) (*running, error) {
 	return r, nil
 }
 
-// claimIdle claims at most limit uploads that nobody has saved since before.
-func (l *ledger) claimIdle(before int64, limit int) []*running {
-	list := l.list(limit, func(r *running) bool { return r.saved <= before && !r.ending }, bySaved)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	claimed := list[:0]
-	for _, c := range list {
-		if r := l.all[c.ID]; r != nil && r.saved <= before && !r.ending {
-			r.ending = true
-			claimed = append(claimed, r)
-		}
-	}
-	return claimed
-}
-
 func (l *ledger) unclaim(list ...*running) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -335,30 +323,6 @@ func (l *ledger) forget(list ...*running) {
 		delete(l.keys, r.Key)
 		l.late = appendOver(l.late, r.ID)
 	}
-}
-
-// list returns at most limit of the uploads that ok chooses, in an order, as they
-// are now.
-func (l *ledger) list(limit int, ok func(*running) bool, order func(a, b *running) int) []*running {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var list []*running
-	for _, r := range l.all {
-		if ok(r) {
-			as := *r
-			list = append(list, &as)
-		}
-	}
-	slices.SortFunc(list, order)
-	return list[:min(len(list), limit)]
-}
-
-func bySaved(a, b *running) int { return cmp.Or(cmp.Compare(a.saved, b.saved), byID(a, b)) }
-func byID(a, b *running) int    { return cmp.Compare(a.ID, b.ID) }
-
-// behind lists at most limit uploads behind after, by their identifiers.
-func (l *ledger) behind(after meta.UploadID, limit int) []*running {
-	return l.list(limit, func(r *running) bool { return r.ID > after }, byID)
 }
 
 // has reports whether an upload is going to key.

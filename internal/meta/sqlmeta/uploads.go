@@ -2,6 +2,7 @@ package sqlmeta
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,6 +16,35 @@ import (
 func (db *DB) CreateUpload(ctx context.Context, u meta.Upload) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	err := db.ledger.begin(u)
+	if errors.Is(err, meta.ErrTooManyUploads) {
+		return db.createInTheirPlace(ctx, u)
+	}
+	return err
+}
+
+// When there is no room for another upload, at most roomAtOnce of those give way of
+// which nothing has come for emptyFor. A client that means it goes on at once.
+const (
+	emptyFor   = time.Minute
+	roomAtOnce = 1000
+)
+
+// createInTheirPlace is CreateUpload where others have to give way first.
+func (db *DB) createInTheirPlace(ctx context.Context, u meta.Upload) error {
+	db.room.Lock() // others who wait may find room afterwards
+	defer db.room.Unlock()
+	err := db.ledger.begin(u)
+	if !errors.Is(err, meta.ErrTooManyUploads) {
+		return err
+	}
+	list := db.ledger.claimEmpty(db.ago(emptyFor), roomAtOnce)
+	if len(list) == 0 {
+		return err
+	}
+	if err := db.dropUploads(ctx, list...); err != nil {
+		return fmt.Errorf("give up uploads that nothing came of: %w", err)
 	}
 	return db.ledger.begin(u)
 }
@@ -197,6 +227,7 @@ func (db *DB) keyIsRecorded(ctx context.Context, key blob.Key) (bool, error) {
 // the database are moved to the file first.
 func (db *DB) openLedger(ctx context.Context) error {
 	db.ledger = newLedger(db.path+ledgerExt, db.clock.ticks)
+	db.ledger.most = db.opts.MaxUploads
 	var older []*running
 	err := db.reader.each(ctx, `SELECT u.id, r.name, u.owner, u.key, u.size, u.algorithm, u.hash, u.state, u.version, u.started_us, u.saved
 		FROM uploads u CROSS JOIN repos r ON r.id = u.repo_id WHERE u.id > ''`, nil, func(scan func(...any) error) error {
