@@ -84,12 +84,17 @@ func newMeeting(n int) *meeting {
 }
 
 func (m *meeting) wait() {
+	m.excuse()
+	<-m.all
+}
+
+// excuse counts somebody who does not come, or who has and does not wait.
+func (m *meeting) excuse() {
 	select {
 	case <-m.left:
 	default:
 		close(m.all)
 	}
-	<-m.all
 }
 
 // halting is content of which the second half comes when everybody has sent the
@@ -98,11 +103,13 @@ type halting struct {
 	*pattern
 	at   int64
 	meet *meeting
+	met  bool
 }
 
 // Read implements io.Reader.
 func (h *halting) Read(b []byte) (int, error) {
-	if h.read == h.at {
+	if h.read == h.at && !h.met {
+		h.met = true
 		h.meet.wait()
 	}
 	if left := h.at - h.read; left > 0 {
@@ -116,10 +123,12 @@ func (h *halting) Read(b []byte) (int, error) {
 func (l load) get(path string, meet *meeting) (int64, error) {
 	resp, err := l.reg.Client.Get(l.reg.URL + path)
 	if err != nil {
+		meet.excuse()
 		return 0, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
+		meet.excuse()
 		return 0, fmt.Errorf("GET %s: %s", path, resp.Status)
 	}
 	n, err := io.CopyN(io.Discard, resp.Body, 1)
@@ -139,12 +148,19 @@ func (l load) push(whole pattern, ready, meet *meeting, monolithic bool) error {
 	if _, err := io.Copy(h, &again); err != nil {
 		return err
 	}
+	content := &halting{pattern: &whole, at: whole.size / 2, meet: meet}
 	to, err := l.start()
-	if err != nil {
+	if err != nil { // the others are not to wait for ever
+		ready.excuse()
+		meet.excuse()
 		return err
 	}
 	ready.wait()
-	content := &halting{pattern: &whole, at: whole.size / 2, meet: meet}
+	defer func() {
+		if !content.met {
+			meet.excuse()
+		}
+	}()
 	if monolithic {
 		_, err = l.send(http.MethodPut, withDigest(to, digest(h)), content, whole.size, http.StatusCreated)
 		return err
