@@ -55,9 +55,11 @@ type measuring struct {
 	meter   *usage.Meter
 	changes func() int64 // grows with everything that changes records
 
-	last  atomic.Pointer[usage.Report]
-	ask   chan struct{}
-	slots chan struct{} // looks at single repositories: a large one takes a moment
+	last   atomic.Pointer[usage.Report]
+	ask    chan struct{}
+	eager  bool          // somebody waits for what is being measured
+	rested time.Time     // when rest returned
+	slots  chan struct{} // looks at single repositories: a large one takes a moment
 }
 
 // How often the space is measured, how many layers a report lists, and how many
@@ -69,7 +71,33 @@ const (
 )
 
 func (s *Server) newMeasuring() *measuring {
-	return &measuring{meter: s.meter(), changes: s.meta.Changes, ask: make(chan struct{}, 1), slots: make(chan struct{}, measureAtOnce)}
+	m := &measuring{meter: s.meter(), changes: s.meta.Changes, ask: make(chan struct{}, 1), slots: make(chan struct{}, measureAtOnce)}
+	m.meter.Rest = m.rest
+	return m
+}
+
+// While nobody waits for it, measuring takes a tenth of the time of one processor:
+// with 100,000 repositories it is seconds of work, right after the start.
+const (
+	workFor   = 2 * time.Millisecond
+	restTimes = 9
+)
+
+// rest is called while it is being measured. What somebody waits for, or for what
+// comes after it, goes on without a rest.
+func (m *measuring) rest(ctx context.Context) error {
+	worked := time.Since(m.rested)
+	if worked < workFor || m.eager || len(m.ask) > 0 {
+		return ctx.Err()
+	}
+	wait := time.NewTimer(min(restTimes*worked, time.Second))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+	}
+	m.rested = time.Now()
+	return ctx.Err()
 }
 
 // Last implements api.Usage.
@@ -124,18 +152,20 @@ func (s *Server) keepMeasuring(ctx context.Context) error {
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		seen := m.changes()
+		m.rested = time.Now()
 		r, err := m.meter.Registry(ctx, reportLayers)
 		if s.warn(ctx, "measure what takes the space", err); err == nil {
 			m.last.Store(&r)
 		}
-		for asked := false; !asked; {
+		m.eager = false
+		for due := false; !due; {
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-m.ask:
-				asked = true
+				due, m.eager = true, true
 			case <-tick.C:
-				asked = m.changes() != seen
+				due = m.changes() != seen
 			}
 		}
 	}

@@ -40,6 +40,18 @@ type Meter struct {
 	Retention func(ctx context.Context, repo oci.Repo) (*Retained, error)
 
 	Now func() time.Time
+
+	// Rest, if it is set, is called again and again while the whole registry is
+	// measured, each time after a moment's work. It may wait; its error ends it all.
+	Rest func(context.Context) error
+}
+
+// rest calls Rest.
+func (m *Meter) rest(ctx context.Context) error {
+	if m.Rest == nil {
+		return nil
+	}
+	return m.Rest(ctx)
 }
 
 // Records are what a Meter reads.
@@ -231,6 +243,9 @@ func (m *Meter) names(ctx context.Context, r *Report, _ int) error {
 			r.Manifests.Count += u.Manifests
 			r.Manifests.Bytes += u.ManifestBytes
 			after = name.String()
+			if err := m.rest(ctx); err != nil {
+				return err
+			}
 		}
 		if err != nil || len(names) < page {
 			return err
@@ -253,6 +268,9 @@ func (m *Meter) blobs(ctx context.Context, r *Report, layers int) error {
 			r.Layers = largest(r.Layers, Layer{Digest: after, Bytes: u.Size, Repositories: int64(u.Repos)}, layers)
 		}
 		if err != nil || len(list) < page {
+			return err
+		}
+		if err := m.rest(ctx); err != nil {
 			return err
 		}
 	}
@@ -280,6 +298,9 @@ func (m *Meter) garbage(ctx context.Context, r *Report, _ int) error {
 			}
 			if found.Shape == blob.File {
 				r.Deleting.add(found.Size)
+			}
+			if err := m.rest(ctx); err != nil {
+				return err
 			}
 		}
 		if err != nil || len(list) < page {
