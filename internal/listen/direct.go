@@ -23,7 +23,8 @@ import (
 //
 // A conn counts what it hands to net/http. It answers only where that ended with a
 // request, and net/http has said that it is done with it. So no byte of a body, and
-// nothing that net/http has begun to read, is ever taken for a request.
+// nothing that net/http has begun to read, is ever taken for a request. Bodies come
+// with their length or, as docker sends them, in chunks, which it follows.
 
 // A stage is where a connection stands between requests.
 type stage uint8
@@ -32,7 +33,9 @@ const (
 	fresh   stage = iota // nothing was read
 	within               // net/http has a request, not all of its body
 	ended                // net/http has a request, and all of it
+	begun                // it has the first byte of the next one, too
 	between              // the next byte begins a request, and net/http waits for it
+	behind               // net/http has the first byte of a request, and waits for the rest
 	blind                // nobody but net/http can tell
 )
 
@@ -50,9 +53,11 @@ type direct struct {
 
 // turns is how far a conn is with its requests. It belongs to whoever reads.
 type turns struct {
-	stage stage
-	left  int64 // of a body, while within
-	head  head
+	stage  stage
+	left   int64  // of a body that has a length, while within
+	chunks chunks // one that has none
+	early  byte   // the first of a request, while begun or behind
+	head   head
 
 	// set when the connection begins
 	begin func() (context.Context, context.CancelFunc) // a request
@@ -91,6 +96,10 @@ func (c *conn) receive(p []byte) (int, error) {
 	switch {
 	case c.direct == nil || t.stage == blind:
 		return c.read(p)
+	case t.stage == within && t.head.chunked:
+		n, err := c.read(p)
+		t.follow(p[:n])
+		return n, err
 	case t.stage == within:
 		n, err := c.read(p[:min(int64(len(p)), t.left)])
 		t.left -= int64(n)
@@ -106,7 +115,15 @@ func (c *conn) receive(p []byte) (int, error) {
 		if n > 0 {
 			t.stage = blind
 		}
+		if n == 1 && len(p) == 1 {
+			t.stage, t.early = begun, p[0]
+		}
 		return n, err
+	case t.stage == begun: // net/http is not done with the one before
+		t.stage = blind
+		return c.read(p)
+	case t.stage == behind:
+		return c.receiveRest(p)
 	}
 	return c.receiveHead(p)
 }
@@ -131,11 +148,11 @@ func (c *conn) receiveHead(p []byte) (n int, err error) {
 		}
 		var r *http.Request
 		var w *reply
-		if t.stage == between && t.head.length == 0 {
+		if t.stage == between && t.head.length == 0 && !t.head.chunked {
 			r, w = c.request()
 		}
 		if r == nil {
-			t.hand(n)
+			t.hand(p[:n])
 			return n, nil
 		}
 		size := t.head.size
@@ -147,9 +164,32 @@ func (c *conn) receiveHead(p []byte) (n int, err error) {
 	}
 }
 
+// receiveRest reads where a request goes on of which net/http has the first byte: the
+// client was answered, and sent it, before net/http had ceased to look for one that
+// leaves. net/http has the whole request, and what comes behind is seen again.
+func (c *conn) receiveRest(p []byte) (n int, err error) {
+	t := &c.turns
+	if n, err = c.read(p); n == 0 {
+		return 0, err
+	}
+	text := append([]byte{t.early}, p[:n]...)
+	for err == nil && n < len(p) && isUnfinished(text) {
+		var more int
+		more, err = c.readOn(p[n:])
+		text = append(text, p[n:n+more]...)
+		n += more
+	}
+	if err != nil || !t.head.read(text) {
+		t.stage = blind
+		return n, nil // who reads on gets the error, too
+	}
+	t.hand(text)
+	return n, nil
+}
+
 // readOn reads more of a head, for which there is as much time as net/http gives.
 func (c *conn) readOn(p []byte) (int, error) {
-	if c.turns.stage == between {
+	if c.turns.stage != fresh {
 		if err := c.SetReadDeadline(time.Now().Add(c.direct.header)); err != nil {
 			return 0, err
 		}
@@ -157,9 +197,14 @@ func (c *conn) readOn(p []byte) (int, error) {
 	return c.read(p)
 }
 
-// hand notes that net/http gets n bytes, which begin with the head.
-func (t *turns) hand(n int) {
-	t.left = int64(t.head.size) + t.head.length - int64(n)
+// hand notes that net/http gets p, which begins with the head.
+func (t *turns) hand(p []byte) {
+	if t.head.chunked {
+		t.stage, t.chunks = within, chunks{}
+		t.follow(p[t.head.size:])
+		return
+	}
+	t.left = int64(t.head.size) + t.head.length - int64(len(p))
 	switch {
 	case t.left > 0:
 		t.stage = within
@@ -170,11 +215,24 @@ func (t *turns) hand(n int) {
 	}
 }
 
+// follow notes that net/http gets p of a body in chunks.
+func (t *turns) follow(p []byte) {
+	n, ok := t.chunks.follow(p)
+	switch {
+	case !ok || n < len(p): // only net/http can tell; or it has the beginning of the next one, too
+		t.stage = blind
+	case t.chunks.at == chunksOver:
+		t.stage = ended
+	}
+}
+
 // rest notes that net/http is done with a request, and waits for the next.
 func (t *turns) rest() {
 	switch t.stage {
 	case ended:
 		t.stage = between
+	case begun:
+		t.stage = behind
 	case blind: // others may be reading, of HTTP/2
 	default:
 		t.stage = blind // we don't agree

@@ -18,9 +18,12 @@ import (
 const (
 	aGet   = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 	aPut   = "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 41\r\n\r\nGET /evil HTTP/1.1\r\nHost: x\r\n\r\n0123456789"
-	aChunk = "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-	anOld  = "GET / HTTP/1.0\r\nConnection: keep-alive\r\nHost: x\r\n\r\n"
-	theEnd = "GET /end HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+	aChunk = chunked + "3\r\nabc\r\n1F\r\nGET /evil HTTP/1.1\r\nHost: x\r\n\r\n\r\n0\r\n\r\n"
+
+	chunked  = "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+	oddChunk = chunked + "3;a=b\r\nabc\r\n0\r\n\r\n"
+	anOld    = "GET / HTTP/1.0\r\nConnection: keep-alive\r\nHost: x\r\n\r\n"
+	theEnd   = "GET /end HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 )
 
 // send sends a request and returns the body of its answer.
@@ -54,7 +57,9 @@ func TestDirect(t *testing.T) {
 		"always but the first time": {[]string{aGet, aGet, aGet}, "not ours ours"},
 		"behind a body":             {[]string{aGet, aPut, aGet, aPut, aPut, aGet}, "not not ours not not ours"},
 		"behind a body, first":      {[]string{aPut, aGet}, "not ours"},
-		"behind chunks":             {[]string{aGet, aGet, aChunk, aGet, aGet}, "not ours not not not"},
+		"behind chunks":             {[]string{aGet, aGet, aChunk, aGet, aGet}, "not ours not ours ours"},
+		"behind chunks, first":      {[]string{aChunk, aGet, aPut, aChunk, aGet}, "not ours not not ours"},
+		"behind odd chunks":         {[]string{aGet, oddChunk, aGet, aGet}, "not not not not"},
 		"behind an older version":   {[]string{aGet, anOld, aGet}, "not not not"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -106,6 +111,14 @@ func TestSplit(t *testing.T) {
 		"requests":        aGet + "DELETE /a HTTP/1.1\r\nHost: x\r\nAccept: b\r\n\r\n" + aGet + theEnd,
 		"bodies":          aGet + aPut + aGet + aPut + aPut + aGet + theEnd,
 		"chunks":          aGet + aGet + aChunk + aGet + aPut + theEnd,
+		"many chunks":     aChunk + aGet + aChunk + aChunk + aGet + aPut + aChunk + theEnd,
+		"only chunks":     aChunk + aChunk + theEnd,
+		"no chunks":       aGet + chunked + "0\r\n\r\n" + aGet + theEnd,
+		"odd chunks":      aGet + oddChunk + aGet + theEnd,
+		"a trailer":       aGet + chunked + "3\r\nabc\r\n0\r\nA: b\r\n\r\n" + aGet + theEnd,
+		"a wrong chunk":   aGet + chunked + "2\r\nabc\r\n0\r\n\r\n" + aGet + theEnd,
+		"a wrong line":    aGet + chunked + "3\nabc\r\n0\r\n\r\n" + aGet + theEnd,
+		"a large chunk":   aGet + chunked + "fffffffffffffffff\r\nabc" + aGet + theEnd,
 		"nonsense":        aGet + aGet + "X" + aGet + theEnd,
 		"a line too much": aGet + aPut + "\r\n" + aGet + theEnd,
 		"a length twice":  aGet + aGet + "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n12" + theEnd,
@@ -301,6 +314,46 @@ func TestClientGoesOn(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestDirectAgain holds that the conn answers again behind a request of which net/http
+// read the first byte too early.
+func TestDirectAgain(t *testing.T) {
+	for _, next := range []string{aGet, aPut, aChunk} {
+		started, goOn := make(chan *http.Request), make(chan struct{})
+		s := serve(t, ServerOptions{}, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			if r.URL.Path == "/wait" {
+				started <- r
+				<-goOn
+			}
+			_, ours := w.(*reply)
+			fmt.Fprint(w, map[bool]string{true: "ours", false: "not"}[ours])
+		})
+		c, r := begin(t, s.addr, strings.Replace(aPut, " / ", " /wait ", 1), 0)
+		waits := (<-started).Context().Value(connKey{}).(*conn)
+		waitUntil(t, "somebody looks whether the client is there", func() bool {
+			waits.reads.mu.Lock()
+			defer waits.reads.mu.Unlock()
+			return waits.reads.reading
+		})
+		if _, err := io.WriteString(c, next); err != nil {
+			t.Fatal(err)
+		}
+		waitUntil(t, "the first byte is read", func() bool {
+			waits.reads.mu.Lock()
+			defer waits.reads.mu.Unlock()
+			return !waits.reads.reading
+		})
+		close(goOn)
+		var got []string
+		for _, request := range []string{"", "", aGet, aGet} {
+			got = append(got, send(t, c, r, request))
+		}
+		if want := "not not ours ours"; strings.Join(got, " ") != want {
+			t.Errorf("%.5q: got %s, want %s", next, got, want)
+		}
+	}
 }
 
 // TestShutdownWaits holds that a shutdown waits for an answer, whoever gives it, and

@@ -20,10 +20,11 @@ type head struct {
 
 	// What stands behind the first line, as the last head had it, and what it means.
 	// Clients mostly send the same again.
-	raw    []byte
-	fields []field
-	host   string
-	length int64 // of the body
+	raw     []byte
+	fields  []field
+	host    string
+	length  int64 // of the body
+	chunked bool  // it has none, and comes in chunks
 }
 
 // A field is one line of a header.
@@ -103,7 +104,7 @@ func methodOf(b []byte) string {
 // readFields reads the header up to and including the empty line at its end, and
 // returns how long it is.
 func (h *head) readFields(p []byte) (n int, ok bool) {
-	h.fields, h.host, h.length = h.fields[:0], "", 0
+	h.fields, h.host, h.length, h.chunked = h.fields[:0], "", 0, false
 	end := bytes.Index(p, []byte("\r\n\r\n"))
 	if end < 0 {
 		return 0, false
@@ -115,7 +116,7 @@ func (h *head) readFields(p []byte) (n int, ok bool) {
 		if !ok || len(h.fields) == maxFields || !h.heed(f) {
 			return 0, false
 		}
-		if f.key != "Host" {
+		if f.key != "Host" && f.key != "Transfer-Encoding" {
 			h.fields = append(h.fields, f)
 		}
 	}
@@ -152,13 +153,18 @@ func (h *head) heed(f field) bool {
 		h.host = f.value
 	case "Content-Length":
 		n, err := strconv.ParseInt(f.value, 10, 63)
-		if err != nil || !isNumber(f.value) || h.has("Content-Length") {
+		if err != nil || !isNumber(f.value) || h.has("Content-Length") || h.chunked {
 			return false
 		}
 		h.length = n
+	case "Transfer-Encoding":
+		if f.value != "chunked" || h.has("Content-Length") || h.chunked {
+			return false
+		}
+		h.chunked = true
 	case "Connection":
 		return strings.EqualFold(f.value, "keep-alive")
-	case "Transfer-Encoding", "Trailer", "Te", "Upgrade", "Expect", "Pragma", "Http2-Settings":
+	case "Trailer", "Te", "Upgrade", "Expect", "Pragma", "Http2-Settings":
 		return false
 	}
 	return true

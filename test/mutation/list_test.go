@@ -446,18 +446,33 @@ func ofGuard() []mutation {
 		},
 		{
 			name: "nor is anything behind what net/http has begun to read", file: "internal/listen/direct.go", run: "TestClientGoesOn", soak: true,
-			old: "		if n > 0 {\n			t.stage = blind\n",
-			new: "		if n > 0 {\n			t.stage = ended\n",
+			old: "			t.stage, t.early = begun, p[0]\n",
+			new: "			t.stage = ended\n",
 		},
 		{
 			name: "a request has one length", file: "internal/listen/head.go", run: "TestHead", soak: true,
-			old: " || h.has(\"Content-Length\")",
-			new: "",
+			old: "!isNumber(f.value) || h.has(\"Content-Length\")",
+			new: "!isNumber(f.value)",
 		},
 		{
-			name: "chunks are net/http's", file: "internal/listen/head.go", run: "TestHead", soak: true,
-			old: "	case \"Transfer-Encoding\", ",
-			new: "	case ",
+			name: "nor two of them", file: "internal/listen/head.go", run: "TestHead", soak: true,
+			old: " || h.has(\"Content-Length\") || h.chunked {\n			return false\n		}\n		h.chunked",
+			new: " || h.chunked {\n			return false\n		}\n		h.chunked",
+		},
+		{
+			name: "chunks are not answered without their body", file: "internal/listen/direct.go", run: "TestDirect$", soak: true,
+			old: " && !t.head.chunked {",
+			new: " {",
+		},
+		{
+			name: "nothing of chunks is taken for a request", file: "internal/listen/direct.go", run: "TestSplit", soak: true,
+			old: "	case !ok || n < len(p): //",
+			new: "	case !ok || n > len(p): //",
+		},
+		{
+			name: "chunks that are odd are net/http's", file: "internal/listen/chunks.go", run: "FuzzHead", soak: true,
+			old: "	if b != want {\n		return false\n",
+			new: "	if b != want {\n		return true\n",
 		},
 		{
 			name: "a connection that answers is not closed as an idle one", file: "internal/listen/busy.go", run: "TestShutdownWaits", soak: true,
