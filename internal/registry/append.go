@@ -201,25 +201,29 @@ func (a *appender) recordCut(ctx context.Context, err error) error {
 // every calls f every so often, until stop is called: a client that stalls may
 // never come back, and the process may end meanwhile. What goes wrong with f
 // will go wrong with the next checkpoint, which run makes itself. When stop
-// returns f is not running.
+// returns f is not running, and it never will again.
+//
+// It is a timer and no goroutine: nearly all transfers end before the first time.
 func every(interval time.Duration, f func()) (stop func()) {
-	done := make(chan struct{})
-	var running sync.WaitGroup
-	running.Go(func() {
-		tick := time.NewTicker(interval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-				f()
-			}
+	var mu sync.Mutex // held while f runs
+	var timer *time.Timer
+	stopped := false
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(interval, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !stopped {
+			f()
+			timer.Reset(interval)
 		}
 	})
 	return func() {
-		close(done)
-		running.Wait()
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		stopped = true
+		timer.Stop() // what began before may have set it again
 	}
 }
 

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,5 +80,30 @@ func TestVersionOfNewSession(t *testing.T) {
 	ss.forget(time.Now().Add(time.Hour), time.Minute)
 	if ss.dropped() != before+2 {
 		t.Errorf("%d were dropped, want 2", ss.dropped()-before)
+	}
+}
+
+// TestEvery holds that what is called every so often is called again and again, and
+// neither runs nor begins to once stop has returned.
+func TestEvery(t *testing.T) {
+	for range 200 {
+		var over atomic.Bool
+		calls := make(chan bool, 1)
+		stop := every(time.Nanosecond, func() {
+			if over.Load() {
+				t.Error("it was called after stop")
+			}
+			select {
+			case calls <- true:
+			default:
+			}
+			if over.Load() {
+				t.Error("stop did not wait for it")
+			}
+		})
+		<-calls
+		<-calls
+		stop()
+		over.Store(true)
 	}
 }
