@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -17,8 +18,8 @@ import (
 // net/http starts a goroutine for each request that reads on while its handler runs,
 // ends it through the socket's deadline, and keeps, copies and sorts headers: for a
 // short answer that costs more than all the rest. So a plain HTTP/1.1 request without
-// a body is answered by the conn itself, inside of the Read in which net/http waits
-// for it. net/http gets all others, and what comes behind a request of which the conn
+// a body, or with one that has come with its head, is answered by the conn itself, inside
+// of the Read in which net/http waits for it. net/http gets all others, and what comes behind a request of which the conn
 // can't tell where it ends. The first one of a connection is always net/http's.
 //
 // A conn counts what it hands to net/http. It answers only where that ended with a
@@ -148,14 +149,15 @@ func (c *conn) receiveHead(p []byte) (n int, err error) {
 		}
 		var r *http.Request
 		var w *reply
-		if t.stage == between && t.head.length == 0 && !t.head.chunked {
-			r, w = c.request()
+		size := t.head.size
+		if t.stage == between && !t.head.chunked && t.head.length <= int64(n-size) {
+			size += int(t.head.length)
+			r, w = c.request(p[t.head.size:size])
 		}
 		if r == nil {
 			t.hand(p[:n])
 			return n, nil
 		}
-		size := t.head.size
 		n = copy(p, p[size:n])
 		more, err := c.answer(w, r, p[n:])
 		if n += more; err != nil {
@@ -243,10 +245,18 @@ func (t *turns) rest() {
 type exchange struct {
 	reply reply
 	url   url.URL
+	body  wholeBody
 }
 
-// request makes a request of the head; nil if only net/http can say what is wrong with it.
-func (c *conn) request() (*http.Request, *reply) {
+// A wholeBody is a body that has come.
+type wholeBody struct{ bytes.Reader }
+
+// Close implements io.Closer.
+func (*wholeBody) Close() error { return nil }
+
+// request makes a request of the head and a body, which it copies; nil if only net/http
+// can say what is wrong with it.
+func (c *conn) request(body []byte) (*http.Request, *reply) {
 	h := &c.turns.head
 	e := &exchange{}
 	u, target, err := h.url(&e.url)
@@ -256,8 +266,13 @@ func (c *conn) request() (*http.Request, *reply) {
 	ctx, cancel := c.turns.begin()
 	e.reply = reply{c: c, cancel: cancel, isHead: h.method == http.MethodHead, length: -1}
 	r := http.Request{
-		Method: h.method, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		ContentLength: h.length,
+		Method:        h.method, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: h.header(), Body: http.NoBody, Host: h.host, RemoteAddr: c.turns.far.remote, RequestURI: target,
+	}
+	if len(body) > 0 {
+		e.body.Reset(bytes.Clone(body))
+		r.Body = &e.body
 	}
 	return r.WithContext(ctx), &e.reply
 }

@@ -26,6 +26,9 @@ const (
 	theEnd   = "GET /end HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 )
 
+// aLong does not fit into what net/http reads at once.
+var aLong = "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4600\r\n\r\n" + strings.Repeat("GET /evil HTTP/1.1\r\nHost: x\r\n\r\n0123456789     ", 100)
+
 // send sends a request and returns the body of its answer.
 func send(t *testing.T, c net.Conn, r *bufio.Reader, request string) string {
 	t.Helper()
@@ -55,10 +58,11 @@ func TestDirect(t *testing.T) {
 		want string
 	}{
 		"always but the first time": {[]string{aGet, aGet, aGet}, "not ours ours"},
-		"behind a body":             {[]string{aGet, aPut, aGet, aPut, aPut, aGet}, "not not ours not not ours"},
+		"behind a body":             {[]string{aGet, aPut, aGet, aPut, aPut, aGet}, "not ours ours ours ours ours"},
+		"behind a long body":        {[]string{aGet, aLong, aGet, aLong, aLong, aGet, aPut}, "not not ours not not ours ours"},
 		"behind a body, first":      {[]string{aPut, aGet}, "not ours"},
 		"behind chunks":             {[]string{aGet, aGet, aChunk, aGet, aGet}, "not ours not ours ours"},
-		"behind chunks, first":      {[]string{aChunk, aGet, aPut, aChunk, aGet}, "not ours not not ours"},
+		"behind chunks, first":      {[]string{aChunk, aGet, aLong, aChunk, aPut}, "not ours not not ours"},
 		"behind odd chunks":         {[]string{aGet, oddChunk, aGet, aGet}, "not not not not"},
 		"behind an older version":   {[]string{aGet, anOld, aGet}, "not not not"},
 	} {
@@ -110,6 +114,7 @@ func TestSplit(t *testing.T) {
 	for name, script := range map[string]string{
 		"requests":        aGet + "DELETE /a HTTP/1.1\r\nHost: x\r\nAccept: b\r\n\r\n" + aGet + theEnd,
 		"bodies":          aGet + aPut + aGet + aPut + aPut + aGet + theEnd,
+		"a long body":     aGet + aPut + aLong + aPut + aGet + theEnd,
 		"chunks":          aGet + aGet + aChunk + aGet + aPut + theEnd,
 		"many chunks":     aChunk + aGet + aChunk + aChunk + aGet + aPut + aChunk + theEnd,
 		"only chunks":     aChunk + aChunk + theEnd,

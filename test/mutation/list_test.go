@@ -461,8 +461,13 @@ func ofGuard() []mutation {
 		},
 		{
 			name: "chunks are not answered without their body", file: "internal/listen/direct.go", run: "TestDirect$", soak: true,
-			old: " && !t.head.chunked {",
-			new: " {",
+			old: " && !t.head.chunked &&",
+			new: " &&",
+		},
+		{
+			name: "a body that is answered is nobody else's memory", file: "internal/listen/direct.go", run: "TestSplit", soak: true,
+			old: "e.body.Reset(bytes.Clone(body))",
+			new: "e.body.Reset(body)",
 		},
 		{
 			name: "nothing of chunks is taken for a request", file: "internal/listen/direct.go", run: "TestSplit", soak: true,
