@@ -205,7 +205,7 @@ func (db *DB) patiently(_ context.Context, run func(querier) error) error {
 	if err != nil {
 		return err
 	}
-	q := &reader{pool: pool, dialect: sqliteDialect(), patient: true}
+	q := &reader{pool: pool, dialect: sqliteDialect(), patient: true, settled: db.writer.settled}
 	defer q.close()
 	return run(q)
 }

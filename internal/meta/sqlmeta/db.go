@@ -134,15 +134,21 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	db.hot = hot.New(db.opts.Memory)
-	w := &writer{dialect: sqliteDialect(), hot: db.hot}
-	if w.connector, err = connectSQLite(db.path, live, writerPragmas(db.opts.maxPages), db.watch(&w.changes)); err != nil {
+	w := &writer{dialect: sqliteDialect(), hot: db.hot, redo: redo{path: db.path + redoExt, make: makeRedo}}
+	if w.connector, err = connectSQLite(db.path, live, writerPragmas(db.opts.maxPages), db.watch(&w.changes, &w.redo.rec)); err != nil {
 		return err
 	}
 	db.writer = w
+	if w.replaying, err = connectSQLite(db.path, live, replayPragmas(), db.opts.wrap); err != nil {
+		return err
+	}
 	first := sql.OpenDB(w.connector)
 	defer first.Close() // when there are others, so that the log stays
 	first.SetMaxOpenConns(1)
 	if err := checkLog(ctx, first); err != nil {
+		return err
+	}
+	if err := db.recoverRedo(ctx, first); err != nil {
 		return err
 	}
 	if err := migrate(ctx, first); err != nil {
@@ -159,8 +165,11 @@ func (db *DB) open(ctx context.Context) error {
 	}
 	pool := sql.OpenDB(reading)
 	pool.SetMaxIdleConns(1) // for what is not asked by sessions: folding
-	db.reader = &reader{pool: pool, sessions: newSessions(reading, sqliteDialect(), readers()), dialect: sqliteDialect()}
+	db.reader = &reader{pool: pool, sessions: newSessions(reading, sqliteDialect(), readers()), dialect: sqliteDialect(), settled: w.settled}
 	db.writer.folder.pool = db.reader
+	if w.redo.rec.tables, err = readTables(ctx, db.reader); err != nil {
+		return err
+	}
 	if db.clock, err = openClock(ctx, db.reader, db.opts.Running); err != nil {
 		return err
 	}
@@ -176,11 +185,9 @@ func (db *DB) open(ctx context.Context) error {
 }
 
 // watch lets the database itself tell which rows the writer changes.
-func (db *DB) watch(to *changes) func(driver.Connector) driver.Connector {
+func (db *DB) watch(to *changes, record *recorder) func(driver.Connector) driver.Connector {
 	return func(c driver.Connector) driver.Connector {
-		if db.hot != nil {
-			c = watcher{Connector: c, row: to.row, tables: watched()}
-		}
+		c = watcher{Connector: c, row: to.row, record: record.row, tables: watched()}
 		if db.opts.wrap != nil {
 			c = db.opts.wrap(c)
 		}

@@ -43,7 +43,7 @@ func savedWith(t *testing.T, db *DB, u meta.Upload, size int64) meta.Upload {
 func killed(t *testing.T, db *DB) *DB {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "berth.db")
-	for _, ext := range []string{"", "-wal", ledgerExt} {
+	for _, ext := range []string{"", "-wal", ledgerExt, redoExt} {
 		if err := copyFile(db.path+ext, path+ext); err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}

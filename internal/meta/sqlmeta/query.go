@@ -34,6 +34,7 @@ type reader struct {
 	mu       sync.RWMutex
 	stmts    map[string]*sql.Stmt // by text
 	queries  atomic.Int64
+	settled  func(context.Context) error // called before each query, which then finds all that was answered; nil: nobody writes
 }
 
 func (r *reader) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
@@ -64,6 +65,11 @@ func (r *reader) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 // takes microseconds, and watching a context costs the driver a goroutine each.
 func (r *reader) enter(ctx context.Context) (context.Context, error) {
 	r.queries.Add(1)
+	if r.settled != nil {
+		if err := r.settled(ctx); err != nil {
+			return ctx, err
+		}
+	}
 	if r.patient {
 		return ctx, ctx.Err()
 	}

@@ -155,7 +155,7 @@ func newestGood(ctx context.Context, list []SnapshotFile) (SnapshotFile, error) 
 // interrupts this, the next start finds none and comes here again.
 func (r *restorer) putAside() error {
 	aside := r.path + ".broken-" + r.now.Format(brokenTime)
-	for _, suffix := range []string{"", "-wal"} {
+	for _, suffix := range []string{"", "-wal", redoExt} {
 		info, err := os.Stat(r.path + suffix)
 		if err == nil && info.Size() == 0 {
 			err = os.Remove(r.path + suffix)

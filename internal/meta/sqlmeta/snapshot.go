@@ -53,6 +53,9 @@ func (db *DB) copyTo(ctx context.Context, path string) error {
 	if _, err := createFile(path); err != nil {
 		return err
 	}
+	if err := db.writer.settled(ctx); err != nil {
+		return err
+	}
 	return vacuumInto(ctx, db.path, path, db.opts.wrap)
 }
 

@@ -24,12 +24,13 @@ const (
 )
 
 // A watcher is a connector whose connections call row with every row that is
-// about to be inserted, changed or deleted in a table that is watched, whatever
+// about to be inserted, changed or deleted, whatever
 // statement does it: one that a foreign key implies, too. What is given of a row
 // is nil if there is none, and empty if it cannot be read.
 type watcher struct {
 	driver.Connector
-	row    func(table string, was, is []any)
+	row    func(table string, was, is []any) // the first columns, of tables
+	record func(table string, was, is []any) // all columns, of all tables
 	tables map[string]int
 }
 
@@ -49,22 +50,26 @@ func (w watcher) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func (w watcher) change(d sqlite.SQLitePreUpdateData) {
-	n := w.tables[d.TableName]
+	n, all := w.tables[d.TableName], d.Count()
+	var was, is []any
+	if d.Op != sqlite3.SQLITE_INSERT {
+		was = read(d.Old, all)
+	}
+	if d.Op != sqlite3.SQLITE_DELETE {
+		is = read(d.New, all)
+	}
+	w.record(d.TableName, was, is)
 	if n == 0 {
 		return
 	}
-	var was, is []any
-	if d.Op != sqlite3.SQLITE_INSERT {
-		was = read(d.Old, n)
+	if d.Op != sqlite3.SQLITE_INSERT || d.TableName != "manifests" || !isSmall(is) {
+		is = first(is, n)
 	}
-	if d.Op != sqlite3.SQLITE_DELETE {
-		is = read(d.New, n)
-	}
-	if d.Op == sqlite3.SQLITE_INSERT && d.TableName == "manifests" && isSmall(is) {
-		is = read(d.New, wholeManifest)
-	}
-	w.row(d.TableName, was, is)
+	w.row(d.TableName, first(was, n), is)
 }
+
+// first returns the first n columns of a row.
+func first(row []any, n int) []any { return row[:min(n, len(row))] }
 
 // read reads the first n columns of a row.
 func read(row func(...any) error, n int) []any {

@@ -56,6 +56,9 @@ type writer struct {
 	hot     *hot.Cache
 
 	folder folder
+
+	redo      redo
+	replaying driver.Connector // of connections that repeat what is recorded
 }
 
 // A job is a mutation that waits for its transaction.
@@ -65,6 +68,7 @@ type job struct {
 	run   mutation
 	err   error
 	leads bool          // set before wake: its caller must lead now
+	last  bool          // it closes the writer, whatever else fails
 	wake  chan struct{} // receives one value: answered, or leads
 }
 
@@ -77,7 +81,11 @@ func (w *writer) do(ctx context.Context, k kind, run mutation) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{gone: ctx.Err, kind: k, run: run, wake: make(chan struct{}, 1)}
+	return w.submit(ctx, &job{gone: ctx.Err, kind: k, run: run, wake: make(chan struct{}, 1)})
+}
+
+// submit is do with a job.
+func (w *writer) submit(ctx context.Context, j *job) error {
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
@@ -186,133 +194,6 @@ func (w *writer) handOver(b *batch) {
 	w.waiting[0].wake <- struct{}{}
 }
 
-// commit runs the batch in one transaction and sets the errors of its jobs.
-func (w *writer) commit(ctx context.Context, b *batch) {
-	if err := w.connect(ctx); err != nil {
-		w.fail(b.jobs, err)
-		return
-	}
-	k := b.kind()
-	if k == outside {
-		b.jobs[0].err = b.jobs[0].run(ctx, w.begin())
-		w.changedOutside()
-		return
-	}
-	err := w.session.setSync(ctx, k)
-	if err == nil {
-		err = w.together(ctx, b, k)
-	}
-	if errors.Is(err, errSpoilt) {
-		if err = w.session.do(ctx, "ROLLBACK"); err == nil {
-			err = w.apart(ctx, b)
-		}
-	}
-	if err != nil {
-		w.fail(b.jobs, err)
-		return
-	}
-	done := b.done()
-	if len(done) == 0 {
-		if err := w.session.do(ctx, "ROLLBACK"); err != nil {
-			w.discard()
-		}
-		return
-	}
-	w.changes.begin(w.hot)
-	if err := w.session.do(ctx, "COMMIT"); err != nil {
-		w.fail(done, err)
-		w.hot.End() // now that it is certain whether it was
-		return
-	}
-	w.changes.publish(w.hot, w.hot.End())
-	w.count(len(done), k)
-	w.look(ctx)
-}
-
-// count counts a commit of n mutations.
-func (w *writer) count(n int, k kind) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.err = nil
-	w.stats.Commits++
-	w.stats.Mutations += int64(n)
-	if k == durable {
-		w.stats.Synced++
-	}
-}
-
-func (w *writer) begin() *tx {
-	w.changes.reset()
-	t := w.tx
-	t.s = w.session
-	t.changes = &w.changes
-	return &t
-}
-
-// changedOutside sees to it that a change that is said to be none does no harm.
-func (w *writer) changedOutside() {
-	if w.changes.any() {
-		w.hot.Forget()
-	}
-}
-
-// errSpoilt says that a mutation failed and left changes behind in a transaction
-// that others share.
-var errSpoilt = errors.New("sqlmeta: the transaction is run again")
-
-// together runs the batch, and what comes meanwhile, as it is. The error returned
-// is one that concerns the whole transaction.
-func (w *writer) together(ctx context.Context, b *batch, k kind) error {
-	if err := w.session.do(ctx, w.dialect.begin); err != nil {
-		return err
-	}
-	t := w.begin()
-	for i := 0; i < len(b.jobs) || w.join(b, k); i++ {
-		j := b.jobs[i]
-		t.wrote = false
-		j.err = j.run(ctx, t)
-		switch {
-		case t.worst != nil:
-			return t.worst
-		case j.err == nil || !t.wrote:
-		case len(b.jobs) == 1:
-			return nil // nothing is committed
-		default:
-			return errSpoilt
-		}
-	}
-	return nil
-}
-
-// apart runs each of the batch within a savepoint of its own. The error returned
-// is one that ends the whole transaction.
-func (w *writer) apart(ctx context.Context, b *batch) error {
-	if err := w.session.do(ctx, w.dialect.begin); err != nil {
-		return err
-	}
-	t := w.begin()
-	for _, j := range b.jobs {
-		if err := w.session.do(ctx, "SAVEPOINT job"); err != nil {
-			return err
-		}
-		before := len(w.changes.list)
-		j.err = j.run(ctx, t)
-		if t.worst != nil {
-			return t.worst
-		}
-		if j.err != nil {
-			w.changes.undo(before)
-			if err := w.session.do(ctx, "ROLLBACK TO SAVEPOINT job"); err != nil {
-				return err
-			}
-		}
-		if err := w.session.do(ctx, "RELEASE SAVEPOINT job"); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // fail answers jobs whose transaction did not come about. The connection is
 // given up, whatever is wrong with it, and the next transaction opens another.
 func (w *writer) fail(jobs []*job, err error) {
@@ -328,10 +209,15 @@ func (w *writer) fail(jobs []*job, err error) {
 	}
 }
 
-// connect makes sure that there is a session.
+// connect makes sure that there is a session, and that it has what is recorded.
 func (w *writer) connect(ctx context.Context) error {
 	if w.session != nil {
 		return nil
+	}
+	if len(w.redo.pending) > 0 {
+		if err := w.restore(ctx); err != nil {
+			return err
+		}
 	}
 	w.mu.Lock()
 	closed := w.closed
@@ -346,6 +232,7 @@ func (w *writer) connect(ctx context.Context) error {
 
 // discard closes the session for good, with everything it had not committed.
 func (w *writer) discard() {
+	w.redo.open = false
 	if s := w.session; s != nil {
 		w.session = nil
 		s.close()
@@ -364,17 +251,23 @@ func (w *writer) trouble() error {
 	return w.err
 }
 
-// close waits for what is being written, and refuses what comes after.
+// close waits for what is being written, and refuses what comes after. What is
+// recorded and cannot be committed the next process has from the file.
 func (w *writer) close() error {
 	var closed error
-	err := w.do(context.Background(), outside, func(context.Context, *tx) error {
+	ctx := context.Background()
+	run := func(context.Context, *tx) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.closed = true
-		closed = w.session.close()
+		if w.session != nil {
+			closed = w.session.close()
+		}
 		w.session = nil
+		closed = errors.Join(closed, w.redo.close())
 		return nil
-	})
+	}
+	err := w.submit(ctx, &job{gone: ctx.Err, kind: outside, run: run, last: true, wake: make(chan struct{}, 1)})
 	if errors.Is(err, errClosed) {
 		return nil
 	}
