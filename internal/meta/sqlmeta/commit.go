@@ -142,6 +142,9 @@ func (w *writer) whole(ctx context.Context, b *batch, k kind, how way) {
 		}
 		return
 	}
+	if !w.redo.rec.any() {
+		run = 0 // what changes nothing writes nothing
+	}
 	if run != 0 {
 		_, err = w.session.exec(ctx, sqlRedoClaim, args{run})
 	}

@@ -140,8 +140,9 @@ func inDatabase(ctx context.Context, q querier, k hot.Key) (string, error) {
 	return "", nil
 }
 
-// openHot opens a database with a memory whose commits are watched: right before
-// and right after each, everything in memory is so in the database.
+// openHot opens a database with a memory whose commits are watched: right after
+// each, everything in memory is so in the database, and right before each that is
+// not of records.
 func openHot(t *testing.T, m *moments) *DB {
 	t.Helper()
 	var db *DB
@@ -153,7 +154,7 @@ func openHot(t *testing.T, m *moments) *DB {
 }
 
 func reportWrong(t *testing.T, db *DB, when string) {
-	if db == nil {
+	if db == nil || when == "before a COMMIT" && db.writer.redo.dirty.Load() { // then it has what is recorded
 		return
 	}
 	for _, w := range wrongInMemory(context.Background(), db) {
@@ -200,6 +201,15 @@ func TestLateFill(t *testing.T) {
 	}
 }
 
+// unrecorded sees to it that the next change is committed as a whole.
+func unrecorded(t *testing.T, db *DB) {
+	t.Helper()
+	if err := db.writer.settled(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	db.writer.redo.stop()
+}
+
 // TestFillDuringCommit holds that what is read while a change is being committed is
 // not kept, and that the change is seen by all who are told of it.
 func TestFillDuringCommit(t *testing.T) {
@@ -211,6 +221,7 @@ func TestFillDuringCommit(t *testing.T) {
 		pushBlob(t, db, a, "layer")
 		mustPut(t, db, one)
 		bodyAt(t, db, a, "x")
+		unrecorded(t, db)
 		seen := ""
 		look := func(string) {
 			m.before, m.after = nil, nil
@@ -228,6 +239,7 @@ func TestFillDuringCommit(t *testing.T) {
 			t.Errorf("%s: afterwards it leads to %q", moment, got)
 		}
 		m.before, m.after = nil, nil
+		unrecorded(t, db)
 		if seen, want = "", ""; moment == "before" {
 			m.before, want = look, string(two.Manifest.Body)
 		} else {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"slices"
 	"strings"
 )
 
@@ -167,7 +166,7 @@ func (l *lineReader) value() any {
 	case valueText:
 		return string(l.bytes())
 	case valueBlob:
-		return slices.Concat([]byte{}, l.bytes())
+		return append([]byte{}, l.bytes()...) // which is not nil if it is empty
 	}
 	l.fail()
 	return nil
