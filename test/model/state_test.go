@@ -306,6 +306,7 @@ func (w *world) repo(s string) oci.Repo {
 // rows calls row for each row of a query, after dest was set from it.
 func (w *world) rows(query string, row func(), dest ...any) {
 	w.t.Helper()
+	w.committed()
 	rows, err := w.peekDB.QueryContext(w.t.Context(), query)
 	if err != nil {
 		w.fatalf("%s: %v", query, err)

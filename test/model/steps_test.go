@@ -675,6 +675,7 @@ func (w *world) damageManifest() {
 	w.damaged = true
 	k := pick(w, list)
 	w.step("damage manifest %s of %s", w.pool.name(mustDigest(k.name)), k.repo)
+	w.committed()
 	_, err := w.peekDB.ExecContext(w.t.Context(), `UPDATE manifests SET body = substr(body, 2) || ' ' WHERE digest = ?
 		AND repo_id = (SELECT id FROM repos WHERE name = ?)`, k.name, k.repo.String())
 	w.outcome(err, []oci.Code{success}, func(s *state) { s.manifests[k] = false })

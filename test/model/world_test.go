@@ -205,6 +205,15 @@ func (w *world) restart() {
 	w.forgetHandles()
 }
 
+// committed sees to it that what is recorded is in the database, for who reads it by
+// another connection. Any reader does.
+func (w *world) committed() {
+	w.t.Helper()
+	if _, err := w.db.KnownKey(w.t.Context(), "none"); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // crash begins another process with what is in the files at this moment.
 func (w *world) crash() {
 	w.t.Helper()
@@ -213,7 +222,7 @@ func (w *world) crash() {
 	if err := os.MkdirAll(filepath.Dir(w.dbPath()), 0o700); err != nil {
 		w.t.Fatal(err)
 	}
-	for _, suffix := range []string{"", "-wal", "-uploads"} {
+	for _, suffix := range []string{"", "-wal", "-uploads", "-redo"} {
 		b, err := os.ReadFile(old + suffix)
 		if err == nil {
 			err = os.WriteFile(w.dbPath()+suffix, b, 0o600)

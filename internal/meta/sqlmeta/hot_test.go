@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,6 +157,11 @@ func openHot(t *testing.T, m *moments) *DB {
 func reportWrong(t *testing.T, db *DB, when string) {
 	if db == nil || when == "before a COMMIT" && db.writer.redo.dirty.Load() { // then it has what is recorded
 		return
+	}
+	if !strings.HasSuffix(when, " a COMMIT") {
+		if err := db.writer.settled(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 	for _, w := range wrongInMemory(context.Background(), db) {
 		t.Errorf("%s: %s", when, w)

@@ -160,7 +160,9 @@ func (r *restorer) putAside() error {
 		if err == nil && info.Size() == 0 {
 			err = os.Remove(r.path + suffix)
 		} else if err == nil {
-			r.Aside = aside
+			if suffix != redoExt { // whose records are worth nothing alone
+				r.Aside = aside
+			}
 			err = os.Rename(r.path+suffix, aside+suffix)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -257,7 +257,7 @@ func TestOpenUndisturbed(t *testing.T) {
 	if got := s.tags(db); got != "v1" {
 		t.Errorf("tags %q", got)
 	}
-	if got := s.files("*"); !slices.Equal(got, []string{"berth.db", "berth.db.id"}) {
+	if got := s.files("*"); !slices.Equal(got, []string{"berth.db", "berth.db-redo", "berth.db.id"}) {
 		t.Errorf("files %v", got)
 	}
 }

@@ -191,11 +191,8 @@ func TestBrokenFile(t *testing.T) {
 			tr := &trial{template: template}
 			db := tr.open(t, nil)
 			var left atomic.Int64
-			db.writer.redo.make = func(path string) (redoFile, error) {
-				f, err := makeRedo(path)
-				return brokenFile{f, &left, late}, err
-			}
 			touchClock(t, db)
+			db.writer.redo.file = brokenFile{db.writer.redo.file, &left, late}
 			left.Store(n + 1)
 			a := mustRepo(t, "a")
 			for _, tag := range []string{"t1", "t2", "t3", "t4"} {
@@ -253,6 +250,38 @@ func TestSettled(t *testing.T) {
 	}
 }
 
+// TestRecordsWait holds which recorded changes wait for the disk: what a client is
+// told of does, with all that was recorded before it, and also if it changes nothing
+// itself.
+func TestRecordsWait(t *testing.T) {
+	tr := &trial{template: frozenTemplate(t)}
+	db := tr.open(t, nil)
+	defer db.Close()
+	touchClock(t, db)
+	syncs := 0
+	nothing, count := func() {}, func() { syncs++ }
+	db.writer.redo.file = peekingFile{db.writer.redo.file, &nothing, &count}
+	for i, c := range []struct {
+		kind  kind
+		text  string
+		syncs int
+	}{
+		{durable, `UPDATE clock SET ticks = ticks`, 1},
+		{relaxed, `UPDATE clock SET ticks = ticks + 1`, 1},
+		{relaxed, `UPDATE clock SET ticks = ticks + 1`, 1},
+		{durable, `UPDATE clock SET ticks = ticks + 1 WHERE id = 2`, 2},
+		{durable, `UPDATE clock SET ticks = ticks + 1 WHERE id = 2`, 2},
+	} {
+		err := db.writer.do(t.Context(), c.kind, func(ctx context.Context, t *tx) error {
+			_, err := t.exec(ctx, c.text)
+			return err
+		})
+		if err != nil || syncs != c.syncs {
+			t.Errorf("change %d: error %v, and %d syncs so far, want %d", i, err, syncs, c.syncs)
+		}
+	}
+}
+
 // A peekingFile calls before and after around each sync.
 type peekingFile struct {
 	redoFile
@@ -273,13 +302,10 @@ func TestFillDuringRecord(t *testing.T) {
 	before, after := nothing, nothing
 	db := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "berth.db"), Memory: 1 << 20, Trash: time.Hour})
 	defer db.Close()
-	db.writer.redo.make = func(path string) (redoFile, error) {
-		f, err := makeRedo(path)
-		return peekingFile{f, &before, &after}, err
-	}
 	a := mustRepo(t, "a")
 	pushBlob(t, db, a, "layer")
 	touchClock(t, db)
+	db.writer.redo.file = peekingFile{db.writer.redo.file, &before, &after}
 	for i, at := range []*func(){&before, &after} {
 		one, two := imageOf(t, a, "x"), imageOf(t, a, "x", "layer")
 		mustPut(t, db, one)
