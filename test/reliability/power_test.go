@@ -109,7 +109,7 @@ func lostWithout(t *testing.T, strace, of string) int {
 	dir := filepath.Join(disk.Dir, "data")
 	under := []string{strace, "-D", "-f", "-q", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:retval=0"}
 	if of == "the database" {
-		under = append(under, "-P", filepath.Join(dir, "berth", "berth.db-wal"))
+		under = append(under, "-P", filepath.Join(dir, "berth", "berth.db-wal"), "-P", filepath.Join(dir, "berth", "berth.db-redo"))
 	}
 	reg := realtest.Start(t, realtest.Options{Dir: dir, Env: quiet(), Under: under})
 	c := newClient(t, reg.URL)

@@ -164,8 +164,10 @@ func windows(t *testing.T, calls []call, n int) [][]call {
 	return all[len(all)-n:]
 }
 
-// isLog reports whether a file is the log of the database.
-func isLog(p string) bool { return strings.HasSuffix(p, "/berth.db-wal") }
+// isLog reports whether a file is the log of the database, or that of records.
+func isLog(p string) bool {
+	return strings.HasSuffix(p, "/berth.db-wal") || strings.HasSuffix(p, "/berth.db-redo")
+}
 
 // last returns the end of the last call for which ok holds, 0 if there is none.
 func last(calls []call, ok func(call) bool) int {
