@@ -50,7 +50,7 @@ type noted struct {
 type changes struct {
 	list   []noted
 	all    bool // it is not known what is changed: everything may be
-	unsure bool // new values may not be what there is: none is published
+	unsure bool // what is told of rows may not be what there is: none is published, nor recorded
 }
 
 // reset is called when a transaction begins.

@@ -98,6 +98,8 @@ func (c *Copy) Detach(ctx context.Context, own func(blob.Key) blob.Key) error {
 			AND NOT EXISTS (SELECT 1 FROM manifest_refs f WHERE f.repo_id = repo_blobs.repo_id AND f.digest = repo_blobs.digest)`,
 		`DELETE FROM links`,
 		`UPDATE tree SET state = '' WHERE id = 1`,
+		// Records that a data directory has left belong to the database they were made beside.
+		`UPDATE redo SET run = 0, seq = 0`,
 	} {
 		if _, err := tx.ExecContext(ctx, text); err != nil {
 			return fmt.Errorf("detach the records: %w", err)

@@ -89,6 +89,10 @@ func TestDetach(t *testing.T) {
 	if ok, err := c.HasKey(ctx, "own/loose"); err != nil || ok {
 		t.Errorf("a damaged object is needed: %v, %v", ok, err)
 	}
+	var run int64
+	if err := c.q.get(ctx, `SELECT run + seq FROM redo`, nil, &run); err != nil || run != 0 {
+		t.Errorf("the records of a data directory go with the copy: %d, %v", run, err)
+	}
 	if names, err := c.Holders(ctx, "own/needed", 9); err != nil || !slices.Equal(names, []string{"a"}) {
 		t.Errorf("holders: got %v, %v", names, err)
 	}

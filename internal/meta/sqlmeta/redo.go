@@ -155,9 +155,10 @@ func makeRedo(path string) (redoFile, error) {
 	if err == nil && info.Size() < redoSize {
 		if err = fill(f, info.Size()); err != nil {
 			err = errors.Join(err, f.Truncate(info.Size())) // what it took others need
-		} else {
-			err = syncDir(filepath.Dir(path))
 		}
+	}
+	if err == nil { // also of a file that is there: who made it may have been killed before that
+		err = syncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -217,7 +218,11 @@ func (w *writer) keepSeq(ctx context.Context) (int64, error) {
 // restore commits records whose transaction was lost.
 func (w *writer) restore(ctx context.Context) error {
 	w.redo.stop()
-	if err := replay(ctx, w.replaying, readRecords(w.redo.pending)); err != nil {
+	list := readRecords(w.redo.pending)
+	if len(list) != w.redo.count {
+		return fmt.Errorf("%w: %d of %d can be read", errRecord, len(list), w.redo.count)
+	}
+	if err := replay(ctx, w.replaying, list); err != nil {
 		return err
 	}
 	w.redo.committed()

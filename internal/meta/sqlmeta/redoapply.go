@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 )
@@ -50,6 +51,8 @@ func repeat(ctx context.Context, s *session, records []redoRecord) error {
 			return fmt.Errorf("%w: it has number %d of run %d, and the next is %d of run %d", errUnlike, seq, run, r.seq, r.run)
 		case r.seq <= seq:
 			continue
+		case r.err != nil:
+			return fmt.Errorf("recorded change %d: %w", r.seq, r.err)
 		}
 		for _, c := range r.changes {
 			if err := repeatRow(ctx, s, tables[c.table], c); err != nil {
@@ -103,7 +106,7 @@ func (db *DB) recoverRedo(ctx context.Context, first *sql.DB) error {
 	if err = errors.Join(err, nerr); err != nil || version < redoSchema || version > newest {
 		return err
 	}
-	b, err := os.ReadFile(db.path + redoExt)
+	b, err := readStart(db.path+redoExt, redoSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -123,6 +126,16 @@ func (db *DB) recoverRedo(ctx context.Context, first *sql.DB) error {
 			"with that file moved away it starts without them: %w", db.path+redoExt, err)
 	}
 	return nil
+}
+
+// readStart reads a file, but no more of it than most.
+func readStart(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, most))
+	return b, errors.Join(err, f.Close())
 }
 
 // redoSchema is the version of the schema that has the table of records.

@@ -28,6 +28,7 @@ const (
 type redoRecord struct {
 	run, seq int64
 	changes  []rowChange
+	err      error // it is as it was written, and nobody here can read it
 }
 
 // A record in the file is a head of redoHead bytes, and the changes behind it: a
@@ -71,8 +72,8 @@ func cutRecord(b []byte) (r redoRecord, rest []byte, err error) {
 		return r, nil, errRecord
 	}
 	r.run, r.seq = int64(binary.LittleEndian.Uint64(b[8:])), int64(binary.LittleEndian.Uint64(b[16:]))
-	r.changes, err = readChanges(whole[redoHead:])
-	return r, b[len(whole):], err
+	r.changes, r.err = readChanges(whole[redoHead:])
+	return r, b[len(whole):], nil
 }
 
 // readRecords returns the records that b begins with. It ends at the first that is
@@ -96,7 +97,7 @@ const (
 )
 
 // appendValue appends a value, and reports whether it can be told. A text with a
-// zero in it cannot: the hook that it comes from would have cut it there.
+// zero in it cannot: what the database tells of a row ends there, see tx.watch.
 func appendValue(b []byte, v any) ([]byte, bool) {
 	switch x := v.(type) {
 	case nil:

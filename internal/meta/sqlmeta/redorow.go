@@ -46,7 +46,13 @@ type recorder struct {
 	bad    bool              // it does not say all
 }
 
-func (r *recorder) reset() { r.buf, r.bad = appendHead(r.buf[:0]), false }
+// reset begins a record.
+func (r *recorder) reset() {
+	if cap(r.buf) > 4*maxRecord { // what a large manifest took
+		r.buf = nil
+	}
+	r.buf, r.bad = appendHead(r.buf[:0]), false
+}
 
 // any reports whether anything happened.
 func (r *recorder) any() bool { return r.bad || len(r.buf) > redoHead }
@@ -60,7 +66,7 @@ func (r *recorder) row(name string, was, is []any) {
 		return
 	}
 	t := r.tables[name]
-	if t == nil || was != nil && len(was) != len(t.columns) || is != nil && len(is) != len(t.columns) || len(r.buf) > maxRecord {
+	if t == nil || len(t.key) == 0 || was != nil && len(was) != len(t.columns) || is != nil && len(is) != len(t.columns) || len(r.buf) > maxRecord {
 		r.bad = true
 		return
 	}

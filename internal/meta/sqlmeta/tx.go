@@ -40,26 +40,33 @@ func (t *tx) ticks() int64 { return t.clock.ticks() }
 // wall is the time for people.
 func (t *tx) wall() int64 { return t.now().UnixMicro() }
 
-// watch notes whether a statement may change something.
-func (t *tx) watch(text string) {
-	if !strings.HasPrefix(text, "SELECT ") {
-		t.wrote = true
+// watch notes whether a statement may change something. What the database tells of
+// the rows that change ends at the first zero of a text.
+func (t *tx) watch(text string, a args) {
+	if strings.HasPrefix(text, "SELECT ") {
+		return
+	}
+	t.wrote = true
+	for _, v := range a {
+		if s, ok := v.(string); ok && strings.IndexByte(s, 0) >= 0 {
+			t.changes.unsure = true
+		}
 	}
 }
 
 func (t *tx) get(ctx context.Context, text string, a args, dest ...any) error {
-	t.watch(text)
+	t.watch(text, a)
 	return t.meaning(t.s.get(ctx, text, a, dest...))
 }
 
 func (t *tx) each(ctx context.Context, text string, a args, row func(scan func(dest ...any) error) error) error {
-	t.watch(text)
+	t.watch(text, a)
 	return t.meaning(t.s.each(ctx, text, a, row))
 }
 
 // exec runs a statement and returns how many rows it changed.
 func (t *tx) exec(ctx context.Context, text string, a ...any) (int64, error) {
-	t.watch(text)
+	t.watch(text, a)
 	res, err := t.s.exec(ctx, text, a)
 	if err != nil {
 		return 0, t.meaning(err)
@@ -71,7 +78,7 @@ func (t *tx) exec(ctx context.Context, text string, a ...any) (int64, error) {
 // insert runs an INSERT and returns the number that the row got. (SQLite tells it
 // without being asked, and asking by RETURNING costs as much again.)
 func (t *tx) insert(ctx context.Context, text string, a ...any) (int64, error) {
-	t.watch(text)
+	t.watch(text, a)
 	res, err := t.s.exec(ctx, text, a)
 	if err != nil {
 		return 0, t.meaning(err)
