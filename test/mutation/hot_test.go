@@ -4,15 +4,20 @@ package mutation_test
 func ofHot() []mutation {
 	const (
 		cache, change   = "internal/meta/hot/hot.go", "internal/meta/hot/change.go"
-		changes, writer = "internal/meta/sqlmeta/changes.go", "internal/meta/sqlmeta/writer.go"
+		changes, commit = "internal/meta/sqlmeta/changes.go", "internal/meta/sqlmeta/commit.go"
 		audit, again    = "internal/meta/sqlmeta/audit.go", "internal/meta/sqlmeta/again.go"
 		races           = "TestLateFill|TestFillDuringCommit|TestHotAfterFailures"
 	)
 	list := []mutation{
 		{
-			name: "what changes is dropped from memory before the commit", file: writer, run: races,
-			old: "	w.changes.begin(w.hot)\n",
-			new: "",
+			name: "what changes is dropped from memory before the commit", file: commit, run: races,
+			old: "		w.changes.begin(w.hot)\n		err = w.session.do(",
+			new: "		err = w.session.do(",
+		},
+		{
+			name: "what changes is dropped from memory before it is recorded", file: commit, run: "TestLateFill",
+			old: "	w.changes.begin(w.hot)\n	if err := r.write(k)",
+			new: "	if err := r.write(k)",
 		},
 		{
 			name: "what is read before a change is not put into memory after it", file: cache, run: "TestChanges",
@@ -40,7 +45,7 @@ func ofHot() []mutation {
 			new: "	for c.bytes+size > 2*c.limit {",
 		},
 		{
-			name: "a failed commit leaves the memory in use", file: writer, run: races, soak: true,
+			name: "a failed commit leaves the memory in use", file: commit, run: races, soak: true,
 			old: "		w.hot.End() // now that it is certain whether it was\n",
 			new: "",
 		},

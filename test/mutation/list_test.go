@@ -4,7 +4,7 @@ import "slices"
 
 // mutations lists the safety steps, from the disk upwards.
 func mutations() []mutation {
-	return slices.Concat(ofFiles(), ofRecords(), ofUploads(), ofLedger(), ofRules(), ofGuard(), ofEvents(), ofTree(), ofBackups(), ofChecks(), ofStories(), ofTags(), ofTrash(), ofRetention(), ofLists(), ofPulls(), ofHot())
+	return slices.Concat(ofFiles(), ofRecords(), ofUploads(), ofLedger(), ofRules(), ofGuard(), ofEvents(), ofTree(), ofBackups(), ofChecks(), ofStories(), ofTags(), ofTrash(), ofRetention(), ofLists(), ofPulls(), ofHot(), ofRedo())
 }
 
 // ofFiles are about objects on disk.
@@ -62,7 +62,7 @@ func ofRecords() []mutation {
 			new: `return "PRAGMA synchronous = NORMAL"`,
 		},
 		{
-			name: "what a failed change leaves behind is undone", file: "internal/meta/sqlmeta/writer.go", run: "TestNeighbours",
+			name: "what a failed change leaves behind is undone", file: "internal/meta/sqlmeta/commit.go", run: "TestNeighbours",
 			old: "			return errSpoilt\n",
 			new: "",
 		},

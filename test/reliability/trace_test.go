@@ -191,12 +191,19 @@ func synced(calls []call, file string, after int) (int, error) {
 	return 0, fmt.Errorf("%s is not synced after line %d", file, after)
 }
 
-// recorded checks that what a window wrote to the log of the database was synced
-// before the answer. It returns where the first of those writes began.
+// recorded checks that what a window wrote to the file of records, else to the log of
+// the database, was synced before the answer. It returns where the first of those
+// writes began. (Beside a record the log takes what was recorded before, and waits for
+// nothing.)
 func recorded(w []call) (begin int, err error) {
 	answer := w[len(w)-1].begin
-	isWrite := func(c call) bool { return c.name == "pwrite64" && isLog(c.file()) }
+	of := "/berth.db-redo"
+	isWrite := func(c call) bool { return c.name == "pwrite64" && strings.HasSuffix(c.file(), of) }
 	i := slices.IndexFunc(w, isWrite)
+	if i < 0 {
+		of = "/berth.db-wal"
+		i = slices.IndexFunc(w, isWrite)
+	}
 	if i < 0 {
 		return 0, fmt.Errorf("nothing was recorded before the answer in line %d", answer)
 	}

@@ -274,11 +274,14 @@ func TestHotAfterFailures(t *testing.T) {
 	pushBlob(t, db, a, "layer")
 	puts := []meta.ManifestPut{imageOf(t, a, "x"), imageOf(t, a, "x", "layer")}
 	mustPut(t, db, puts[0])
-	for _, mode := range []failure{before, after, dead} {
+	for i, mode := range []failure{before, after, dead, before, after, dead} {
 		for n := 1; ; n++ {
 			next := puts[1]
 			if bodyAt(t, db, a, "x") == string(next.Manifest.Body) {
 				next = puts[0]
+			}
+			if i > int(dead) {
+				unrecorded(t, db)
 			}
 			s.arm(n, mode)
 			_, err := db.PutManifest(t.Context(), next)
