@@ -231,7 +231,7 @@ func (c *Cache) Put(m Moment, k Key, value any, size int64) {
 	at := hash(k)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.changed[at%stripes] > uint64(m) || c.floor > uint64(m) {
+	if !c.unchanged(m, at) {
 		return
 	}
 	if old := c.shard(at).entries[k]; old != nil {
@@ -250,6 +250,21 @@ func (c *Cache) Put(m Moment, k Key, value any, size int64) {
 	s.mu.Lock()
 	s.entries[k] = e
 	s.mu.Unlock()
+}
+
+// Unchanged reports whether k has not changed since m, and is not being changed. If
+// it says no, that may still be so.
+func (c *Cache) Unchanged(m Moment, k Key) bool {
+	if c == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unchanged(m, hash(k))
+}
+
+func (c *Cache) unchanged(m Moment, at uint64) bool {
+	return c.changed[at%stripes] <= uint64(m) && c.floor <= uint64(m)
 }
 
 // All calls f with everything there is, until it returns false: for tests.

@@ -24,7 +24,7 @@ func (db *DB) putNothing(ctx context.Context, p meta.ManifestPut) (meta.Manifest
 		}
 		return res, done, err
 	}
-	if db.opts.Doubt != nil {
+	if db.doubts(ctx) {
 		res, done, err := db.compare(ctx, p)
 		db.doubt(v, "that all is as "+p.Digest.String()+" in "+p.Repo.String()+" wants it", true, done && res.Dangling == nil, err)
 	}

@@ -97,6 +97,7 @@ func (w *writer) acknowledge(ctx context.Context, done []*job, k kind) bool {
 		w.hot.End()
 		return false
 	}
+	r.uncommitted.add(&w.changes) // before anybody can know of it
 	r.wrote()
 	w.changes.publish(w.hot, w.hot.End())
 	w.count(len(done), k)

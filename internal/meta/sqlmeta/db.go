@@ -165,7 +165,7 @@ func (db *DB) open(ctx context.Context) error {
 	}
 	pool := sql.OpenDB(reading)
 	pool.SetMaxIdleConns(1) // for what is not asked by sessions: folding
-	db.reader = &reader{pool: pool, sessions: newSessions(reading, sqliteDialect(), readers()), dialect: sqliteDialect(), settled: w.settled}
+	db.reader = &reader{pool: pool, sessions: newSessions(reading, sqliteDialect(), readers()), dialect: sqliteDialect(), settled: w.settled, uncommitted: &w.redo.uncommitted}
 	db.writer.folder.pool = db.reader
 	if w.redo.rec.tables, err = readTables(ctx, db.reader); err != nil {
 		return err

@@ -139,7 +139,7 @@ func (db *DB) recallManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) *m
 	if m == nil || !v.Whole() {
 		return nil
 	}
-	if db.opts.Doubt != nil {
+	if db.doubts(ctx) {
 		has, err := db.readManifest(ctx, repo, ref)
 		db.doubt(v, "manifest "+ref.String()+" of "+repo.String(), *m, has, err)
 	}
@@ -156,8 +156,23 @@ func (db *DB) readManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (met
 	var m meta.Manifest
 	var id, in, pushed int64
 	var digest, subject string
-	err := db.reader.get(ctx, text, args{repo.String(), ref.String()}, &id, &in, &digest, &m.MediaType, &subject, &pushed, &m.Body)
-	if err == nil && digest == "" { // there is the repository, and no such tag
+	err := db.reader.only(ctx, func(q querier) ([]hot.Key, error) {
+		err := q.get(ctx, text, args{repo.String(), ref.String()}, &id, &in, &digest, &m.MediaType, &subject, &pushed, &m.Body)
+		keys := []hot.Key{{Kind: hotRepo, Name: repo.String()}}
+		if err != nil {
+			return keys, err
+		}
+		if !ref.Tag.IsZero() {
+			keys = append(keys, hot.Key{Kind: hotTag, Repo: id, Name: ref.Tag.String()})
+		} else if digest == "" {
+			keys = append(keys, hot.Key{Kind: hotManifest, Repo: id, Name: ref.Digest.String()})
+		}
+		if digest != "" {
+			keys = append(keys, hot.Key{Kind: hotManifest, Repo: in, Name: digest})
+		}
+		return keys, nil
+	})
+	if err == nil && digest == "" { // there is the repository, and no such tag or manifest
 		db.keepAbsent(moment, repo, id, ref.Tag)
 		err = meta.ErrNotFound
 	}
@@ -188,7 +203,9 @@ func (db *DB) hotAbsent(repo oci.Repo, tag oci.Tag) bool {
 
 func (db *DB) keepAbsent(moment hot.Moment, repo oci.Repo, id int64, tag oci.Tag) {
 	db.keepRepo(moment, repo, id)
-	db.hot.Put(moment, hot.Key{Kind: hotTags, Repo: id, Page: absent(tag)}, true, 0)
+	if !tag.IsZero() {
+		db.hot.Put(moment, hot.Key{Kind: hotTags, Repo: id, Page: absent(tag)}, true, 0)
+	}
 }
 
 // keepManifest puts what a query has found into the memory: repository number id,
@@ -216,6 +233,15 @@ func (db *DB) suspect(has meta.AuditManifest) {
 	if ok && (m.MediaType != has.MediaType || string(m.Body) != string(has.Body)) {
 		db.hot.Forget()
 	}
+}
+
+// doubts reports whether there is an Options.Doubt, for which all is committed then.
+func (db *DB) doubts(ctx context.Context) bool {
+	if db.opts.Doubt == nil {
+		return false
+	}
+	_ = db.reader.settle(ctx) // else who reads then is told, too
+	return true
 }
 
 // doubt tells Options.Doubt if an answer from memory, of view v, is not what the

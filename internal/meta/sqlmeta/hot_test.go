@@ -189,10 +189,12 @@ func TestLateFill(t *testing.T) {
 	puts := []meta.ManifestPut{two, one}
 	mustPut(t, db, one)
 	for range 4 {
+		unrecorded(t, db)
 		db.hot.Forget()
 		m.read = func(text string) {
 			if text == sqliteDialect().rebind(sqlManifestByTag) {
 				m.read = nil // the reader has its answer, and has not put it yet
+				unrecorded(t, db)
 				mustPut(t, db, puts[0])
 			}
 		}

@@ -49,7 +49,7 @@ func (db *DB) FindBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.B
 	v := db.hot.View()
 	if id, ok := hotNumber(v, repo); ok {
 		if b, ok := db.hotBlob(v, id, d); ok && v.Whole() {
-			if db.opts.Doubt != nil {
+			if db.doubts(ctx) {
 				has, err := db.readBlob(ctx, repo, d)
 				if (b.Left - has.Left).Abs() < time.Minute { // it becomes less all the time
 					has.Left = b.Left
@@ -67,59 +67,84 @@ func (db *DB) FindBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.B
 // such content anywhere is kept, too.
 func (db *DB) readBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.Blob, error) {
 	moment := db.hot.Moment()
-	v := db.hot.View()
-	if id, ok := hotNumber(v, repo); ok {
-		b, m, err := db.readMember(ctx, id, d)
-		if v.Still() && (err == nil || isNotFound(err)) { // else the repository may be another by now
-			return db.foundMember(moment, repo, id, b, m, err)
+	if id, ok := hotNumber(db.hot.View(), repo); ok {
+		f, err := db.readMember(ctx, id, d)
+		if err != nil {
+			return meta.Blob{}, err
+		}
+		if db.hot.Unchanged(moment, hot.Key{Kind: hotRepo, Name: repo.String()}) { // else it may be another by now
+			return db.keepFound(moment, repo, f)
 		}
 	}
-	b := meta.Blob{Digest: d}
-	var m hotMember
-	var id int64
-	err := db.reader.get(ctx, `SELECT r.id, b.key, b.size, b.damaged, m.touched, m.candidate
-		FROM repos r JOIN repo_blobs m ON m.repo_id = r.id JOIN blobs b ON b.digest = m.digest
-		WHERE r.name = $1 AND m.digest = $2`,
-		args{repo.String(), d.String()}, &id, &b.Key, &b.Size, &b.Damaged, &m.touched, &m.candidate)
+	f, err := db.readMemberOf(ctx, repo, d)
 	if err != nil {
 		return meta.Blob{}, notFound(err, "blob "+d.String(), repo)
 	}
-	db.keepRepo(moment, repo, id)
-	db.keepMember(moment, id, d, m)
-	db.keepContent(moment, b)
-	return db.withGrace(b, m), nil
+	db.keepRepo(moment, repo, f.repo)
+	return db.keepFound(moment, repo, f)
 }
 
-// foundMember keeps what readMember has found at moment, and returns it.
-func (db *DB) foundMember(moment hot.Moment, repo oci.Repo, id int64, b meta.Blob, m *hotMember, err error) (meta.Blob, error) {
-	switch {
-	case err != nil:
-		db.keepNowhere(moment, b.Digest)
-	case m == nil:
-		db.keepContent(moment, b)
-		err = meta.ErrNotFound
-	default:
-		db.keepMember(moment, id, b.Digest, *m)
-		db.keepContent(moment, b)
-		return db.withGrace(b, *m), nil
-	}
-	return meta.Blob{}, notFound(err, "blob "+b.Digest.String(), repo)
+// A foundMember is what there is of a blob, and of its membership of a repository.
+type foundMember struct {
+	repo   int64
+	stored bool      // there is such content
+	blob   meta.Blob // of which only the digest is set if there is none
+	is     bool      // the repository has it
+	member hotMember
 }
 
-// readMember is readBlob in a repository whose number is known. It looks for the
-// content first, which ends it if there is none; m is nil if the repository does
-// not have it.
-func (db *DB) readMember(ctx context.Context, id int64, d oci.Digest) (b meta.Blob, m *hotMember, err error) {
-	b = meta.Blob{Digest: d, Left: meta.Forever}
-	var has hotMember
-	var is bool
-	err = db.reader.get(ctx, `SELECT b.key, b.size, b.damaged, m.digest IS NOT NULL, COALESCE(m.touched, 0), COALESCE(m.candidate, 0)
-		FROM blobs b LEFT JOIN repo_blobs m ON m.repo_id = $1 AND m.digest = b.digest WHERE b.digest = $2`,
-		args{id, d.String()}, &b.Key, &b.Size, &b.Damaged, &is, &has.touched, &has.candidate)
-	if is {
-		m = &has
+// keys are those whose values it is.
+func (f *foundMember) keys() []hot.Key {
+	d := f.blob.Digest.String()
+	return []hot.Key{{Kind: hotContents, Name: d}, {Kind: hotMembers, Repo: f.repo, Name: d}}
+}
+
+// keepFound keeps what was found at moment, and returns it.
+func (db *DB) keepFound(moment hot.Moment, repo oci.Repo, f foundMember) (meta.Blob, error) {
+	if !f.stored {
+		db.keepNowhere(moment, f.blob.Digest)
+	} else {
+		db.keepContent(moment, f.blob)
 	}
-	return b, m, err
+	if !f.stored || !f.is {
+		return meta.Blob{}, notFound(meta.ErrNotFound, "blob "+f.blob.Digest.String(), repo)
+	}
+	db.keepMember(moment, f.repo, f.blob.Digest, f.member)
+	return db.withGrace(f.blob, f.member), nil
+}
+
+// readMember finds a blob and its membership of a repository whose number is known.
+// It looks for the content first, which ends it if there is none.
+func (db *DB) readMember(ctx context.Context, id int64, d oci.Digest) (f foundMember, err error) {
+	err = db.reader.only(ctx, func(q querier) ([]hot.Key, error) {
+		f = foundMember{repo: id, stored: true, blob: meta.Blob{Digest: d, Left: meta.Forever}}
+		err := q.get(ctx, `SELECT b.key, b.size, b.damaged, m.digest IS NOT NULL, COALESCE(m.touched, 0), COALESCE(m.candidate, 0)
+			FROM blobs b LEFT JOIN repo_blobs m ON m.repo_id = $1 AND m.digest = b.digest WHERE b.digest = $2`,
+			args{id, d.String()}, &f.blob.Key, &f.blob.Size, &f.blob.Damaged, &f.is, &f.member.touched, &f.member.candidate)
+		if isNotFound(err) {
+			f.stored, err = false, nil
+		}
+		return f.keys(), err
+	})
+	return f, err
+}
+
+// readMemberOf is readMember by the name of the repository, which finds its number,
+// too. If there is no such repository it returns meta.ErrNotFound.
+func (db *DB) readMemberOf(ctx context.Context, repo oci.Repo, d oci.Digest) (f foundMember, err error) {
+	err = db.reader.only(ctx, func(q querier) ([]hot.Key, error) {
+		f = foundMember{blob: meta.Blob{Digest: d, Left: meta.Forever}}
+		name := hot.Key{Kind: hotRepo, Name: repo.String()}
+		err := q.get(ctx, `SELECT r.id, b.digest IS NOT NULL, COALESCE(b.key, ''), COALESCE(b.size, 0), COALESCE(b.damaged, 0),
+			m.digest IS NOT NULL, COALESCE(m.touched, 0), COALESCE(m.candidate, 0)
+			FROM repos r LEFT JOIN blobs b ON b.digest = $2 LEFT JOIN repo_blobs m ON m.repo_id = r.id AND m.digest = b.digest WHERE r.name = $1`,
+			args{repo.String(), d.String()}, &f.repo, &f.stored, &f.blob.Key, &f.blob.Size, &f.blob.Damaged, &f.is, &f.member.touched, &f.member.candidate)
+		if err != nil {
+			return []hot.Key{name}, err
+		}
+		return append(f.keys(), name), nil
+	})
+	return f, err
 }
 
 // nowhere is the page of a content that says that there is none.
@@ -132,7 +157,7 @@ func (db *DB) hotNowhere(ctx context.Context, d oci.Digest) bool {
 	if v.Get(hot.Key{Kind: hotContents, Name: d.String(), Page: nowhere}) == nil || !v.Whole() {
 		return false
 	}
-	if db.opts.Doubt != nil {
+	if db.doubts(ctx) {
 		if has, err := content(ctx, db.reader, d, sqlContent); !isNotFound(err) {
 			db.doubt(v, "content "+d.String(), nil, has, err)
 		}
@@ -151,7 +176,7 @@ func (db *DB) FindContent(ctx context.Context, d oci.Digest) (meta.Blob, error) 
 	}
 	v := db.hot.View()
 	if b, ok := v.Get(hot.Key{Kind: hotContents, Name: d.String()}).(*meta.Blob); ok && v.Whole() {
-		if db.opts.Doubt != nil {
+		if db.doubts(ctx) {
 			has, err := db.readContent(ctx, d)
 			db.doubt(v, "content "+d.String(), *b, has, err)
 		}
@@ -163,7 +188,11 @@ func (db *DB) FindContent(ctx context.Context, d oci.Digest) (meta.Blob, error) 
 // readContent finds content in the database, and keeps it.
 func (db *DB) readContent(ctx context.Context, d oci.Digest) (meta.Blob, error) {
 	moment := db.hot.Moment()
-	b, err := content(ctx, db.reader, d, sqlContent)
+	var b meta.Blob
+	err := db.reader.only(ctx, func(q querier) (keys []hot.Key, err error) {
+		b, err = content(ctx, q, d, sqlContent)
+		return []hot.Key{{Kind: hotContents, Name: d.String()}}, err
+	})
 	if err == nil {
 		db.keepContent(moment, b)
 	}

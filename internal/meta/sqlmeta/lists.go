@@ -70,7 +70,10 @@ func (db *DB) Repos(ctx context.Context, after string, limit int) ([]oci.Repo, e
 	}
 	moment := db.hot.Moment()
 	var all string
-	if err := db.reader.get(ctx, sqlRepos, args{after, limit}, &all); err != nil {
+	err := db.reader.only(ctx, func(q querier) ([]hot.Key, error) {
+		return []hot.Key{{Kind: hotCatalog}}, q.get(ctx, sqlRepos, args{after, limit}, &all)
+	})
+	if err != nil {
 		return nil, fmt.Errorf("list repositories: %w", err)
 	}
 	list, err := split(all, oci.ParseRepo)
@@ -83,8 +86,18 @@ func (db *DB) Repos(ctx context.Context, after string, limit int) ([]oci.Repo, e
 
 // HasRepo implements meta.Listings.
 func (db *DB) HasRepo(ctx context.Context, repo oci.Repo) (bool, error) {
+	removed := false
+	err := db.reader.only(ctx, func(q querier) ([]hot.Key, error) {
+		return []hot.Key{{Kind: hotRepo, Name: repo.String()}}, q.get(ctx, `SELECT removed FROM repos WHERE name = $1`, args{repo.String()}, &removed)
+	})
+	if isNotFound(err) || err == nil && !removed {
+		return err == nil, nil
+	}
+	if err != nil {
+		return false, err
+	}
 	var has bool
-	err := db.reader.get(ctx, `SELECT EXISTS (SELECT 1 FROM repos r WHERE name = $1 AND (removed = 0
+	err = db.reader.get(ctx, `SELECT EXISTS (SELECT 1 FROM repos r WHERE name = $1 AND (removed = 0
 		OR EXISTS (SELECT 1 FROM manifests WHERE repo_id = r.id) OR EXISTS (SELECT 1 FROM repo_blobs WHERE repo_id = r.id)))`, args{repo.String()}, &has)
 	return has, err
 }
@@ -145,7 +158,14 @@ func (db *DB) readTagNames(ctx context.Context, repo oci.Repo, after string, lim
 	key := hot.Key{Kind: hotTags, Page: pageOf(after, limit)}
 	moment := db.hot.Moment()
 	var all string
-	err := db.reader.get(ctx, sqlTagNames, args{repo.String(), after, limit}, &key.Repo, &all)
+	err := db.reader.only(ctx, func(q querier) ([]hot.Key, error) {
+		keys := []hot.Key{{Kind: hotRepo, Name: repo.String()}}
+		err := q.get(ctx, sqlTagNames, args{repo.String(), after, limit}, &key.Repo, &all)
+		if err == nil {
+			keys = append(keys, hot.Key{Kind: hotTags, Repo: key.Repo})
+		}
+		return keys, err
+	})
 	if isNotFound(err) {
 		return nil, nil
 	}

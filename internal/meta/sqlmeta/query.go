@@ -35,6 +35,8 @@ type reader struct {
 	stmts    map[string]*sql.Stmt // by text
 	queries  atomic.Int64
 	settled  func(context.Context) error // called before each query, which then finds all that was answered; nil: nobody writes
+
+	uncommitted *uncommitted // what a query that is not settled does not find; nil: every query is
 }
 
 func (r *reader) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
@@ -65,18 +67,39 @@ func (r *reader) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 // takes microseconds, and watching a context costs the driver a goroutine each.
 func (r *reader) enter(ctx context.Context) (context.Context, error) {
 	r.queries.Add(1)
-	if r.settled != nil {
-		if err := r.settled(ctx); err != nil {
-			return ctx, err
-		}
-	}
 	if r.patient {
 		return ctx, ctx.Err()
 	}
 	return context.WithoutCancel(ctx), ctx.Err()
 }
 
+func (r *reader) settle(ctx context.Context) error {
+	if r.settled == nil {
+		return nil
+	}
+	return r.settled(ctx)
+}
+
 func (r *reader) get(ctx context.Context, text string, a args, dest ...any) error {
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	return asItIs{r}.get(ctx, text, a, dest...)
+}
+
+func (r *reader) each(ctx context.Context, text string, a args, row func(scan func(dest ...any) error) error) error {
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	return asItIs{r}.each(ctx, text, a, row)
+}
+
+// An asItIs asks the database as it is, which may lack what was answered: see
+// reader.only.
+type asItIs struct{ r *reader }
+
+func (q asItIs) get(ctx context.Context, text string, a args, dest ...any) error {
+	r := q.r
 	waits := ctx // for a session; the query itself is not cut short
 	ctx, err := r.enter(ctx)
 	if err != nil {
@@ -92,7 +115,8 @@ func (r *reader) get(ctx context.Context, text string, a args, dest ...any) erro
 	return r.meaning(s.QueryRowContext(ctx, a...).Scan(dest...))
 }
 
-func (r *reader) each(ctx context.Context, text string, a args, row func(scan func(dest ...any) error) error) error {
+func (q asItIs) each(ctx context.Context, text string, a args, row func(scan func(dest ...any) error) error) error {
+	r := q.r
 	waits := ctx // for a session; the query itself is not cut short
 	ctx, err := r.enter(ctx)
 	if err != nil {

@@ -63,8 +63,9 @@ type redo struct {
 	owed    bool        // a record has not waited for the disk
 	timer   *time.Timer // commits
 
-	dirty    atomic.Bool // there are records that are not committed
-	settling sync.Mutex  // held by who waits until they are
+	dirty       atomic.Bool // there are records that are not committed
+	uncommitted uncommitted // what they change
+	settling    sync.Mutex  // held by who waits until they are
 }
 
 // usable reports whether the next batch can be recorded.
@@ -133,6 +134,7 @@ func (r *redo) committed() {
 	}
 	r.pending, r.count, r.open = r.pending[:0], 0, false
 	r.dirty.Store(false)
+	r.uncommitted.empty()
 }
 
 func (r *redo) close() error {

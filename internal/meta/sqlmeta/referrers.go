@@ -63,18 +63,22 @@ func (db *DB) findReferrers(ctx context.Context, q meta.ReferrerQuery) (found re
 	if q.Type != "" {
 		text, a = sqlReferrersOfType, append(a, q.Type)
 	}
-	err = db.reader.each(ctx, text, a, func(scan func(...any) error) error {
-		if err := found.add(scan); err != nil {
-			return err
+	err = db.reader.only(ctx, func(from querier) ([]hot.Key, error) {
+		found = referrers{}
+		err := from.each(ctx, text, a, func(scan func(...any) error) error {
+			if err := found.add(scan); err != nil {
+				return err
+			}
+			if q.Bytes > 0 && found.length > q.Bytes && len(found.parts) > 1 {
+				return errEnough
+			}
+			return nil
+		})
+		if errors.Is(err, errEnough) {
+			err = nil
 		}
-		if q.Bytes > 0 && found.length > q.Bytes && len(found.parts) > 1 {
-			return errEnough
-		}
-		return nil
+		return []hot.Key{{Kind: hotRepo, Name: q.Repo.String()}, {Kind: hotReferrers, Repo: found.repo, Name: q.Subject.String()}}, err
 	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
 	return found, err
 }
 
