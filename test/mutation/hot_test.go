@@ -21,8 +21,8 @@ func ofHot() []mutation {
 		},
 		{
 			name: "what is read before a change is not put into memory after it", file: cache, run: "TestChanges",
-			old: "	if c.changed[at%stripes] > uint64(m) || c.floor > uint64(m) {",
-			new: "	if c.floor > uint64(m) {",
+			old: "	return c.changed[at%stripes] <= uint64(m) && c.floor <= uint64(m)\n",
+			new: "	return c.floor <= uint64(m)\n",
 		},
 		{
 			name: "nothing is put into memory that is being changed", file: change, run: "TestChanges", soak: true,
@@ -66,8 +66,23 @@ func ofHot() []mutation {
 		},
 		{
 			name: "content that only another repository has is not nowhere", file: "internal/meta/sqlmeta/hotblobs.go", run: "TestNowhere", soak: true,
-			old: "	case m == nil:\n		db.keepContent(moment, b)\n",
-			new: "	case m == nil:\n		db.keepNowhere(moment, b.Digest)\n",
+			old: "	if !f.stored {\n		db.keepNowhere",
+			new: "	if !f.stored || !f.is {\n		db.keepNowhere",
+		},
+		{
+			name: "what is answered and not committed is not asked of the database as it is", file: "internal/meta/sqlmeta/commit.go", run: "TestUncommittedIsSeen",
+			old: "	r.uncommitted.add(&w.changes) // before anybody can know of it\n",
+			new: "",
+		},
+		{
+			name: "who reads notices that what was uncommitted is committed by now", file: "internal/meta/sqlmeta/uncommitted.go", run: "TestCommittedMeanwhile",
+			old: "	if u.round != round || u.all {",
+			new: "	if u.all {",
+		},
+		{
+			name: "a tag that moved is uncommitted until it is committed", file: "internal/meta/sqlmeta/hot.go", run: "TestUncommitted", soak: true,
+			old: "		keys = append(keys, hot.Key{Kind: hotTag,",
+			new: "		_ = append(keys, hot.Key{Kind: hotTag,",
 		},
 		{
 			name: "a push that changes nothing finds its parts undamaged", file: "internal/meta/sqlmeta/hotblobs.go", run: "TestRepush", soak: true,

@@ -380,3 +380,58 @@ func TestUnrelatedDoNotWait(t *testing.T) {
 		}
 	}
 }
+
+// TestCommittedMeanwhile holds that who reads what is uncommitted sees it also if it
+// is committed between its query and its look at what is not.
+func TestCommittedMeanwhile(t *testing.T) {
+	m := &moments{}
+	db := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "berth.db"), Memory: 1 << 20, wrap: m.wrap})
+	defer db.Close()
+	leaveOpen(db)
+	a := mustRepo(t, "a")
+	one, two := imageOf(t, a, "x"), imageOf(t, a, "x", "layer")
+	pushBlob(t, db, a, "layer")
+	mustPut(t, db, one)
+	touchClock(t, db)
+	settleNow(t, db)
+	mustPut(t, db, two)
+	db.hot.Forget()
+	asked := 0
+	m.read = func(text string) {
+		if text == sqliteDialect().rebind(sqlManifestByTag) {
+			if asked++; asked == 1 {
+				settleNow(t, db)
+			}
+		}
+	}
+	if got := bodyAt(t, db, a, "x"); got != string(two.Manifest.Body) || asked != 2 {
+		t.Errorf("asked %d times the tag leads to %q", asked, got)
+	}
+	if got := bodyAt(t, db, a, "x"); got != string(two.Manifest.Body) {
+		t.Errorf("from memory the tag leads to %q", got)
+	}
+}
+
+// TestManyUncommitted holds that beyond the bound everything counts as uncommitted.
+func TestManyUncommitted(t *testing.T) {
+	var u uncommitted
+	key := func(i int) hot.Key { return hot.Key{Kind: hotContents, Name: fmt.Sprint(i)} }
+	for i := range maxUncommitted {
+		u.add(&changes{list: []noted{{key: key(i)}}})
+	}
+	round, other := u.now(), []hot.Key{key(-1)}
+	if !u.none(round, other) || u.none(round, []hot.Key{key(-1), key(7)}) {
+		t.Error("up to the bound not every key is told from others")
+	}
+	u.add(&changes{list: []noted{{key: key(-2)}}})
+	if u.none(round, other) || u.none(round, nil) || len(u.keys) > maxUncommitted {
+		t.Error("beyond the bound there is something that is not uncommitted")
+	}
+	u.empty()
+	if u.none(round, other) || !u.none(u.now(), []hot.Key{key(7)}) {
+		t.Error("it is not empty, or who began before does not notice")
+	}
+	if u.add(&changes{all: true}); u.none(u.now(), other) {
+		t.Error("everything was changed, and something not")
+	}
+}
