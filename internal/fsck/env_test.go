@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -220,7 +221,8 @@ func (e *env) file(d oci.Digest) string {
 // sql changes the database behind its owner's back.
 func (e *env) sql(text string, args ...any) {
 	e.t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(e.dir, "berth.db"))
+	path := url.URL{Scheme: "file", Path: filepath.Join(e.dir, "berth.db"), RawQuery: "_pragma=busy_timeout(10000)"}
+	db, err := sql.Open("sqlite", path.String())
 	if err != nil {
 		e.t.Fatal(err)
 	}
