@@ -81,6 +81,9 @@ func (w *writer) openForRecords(ctx context.Context) error {
 	}
 	err := w.session.setSync(ctx, relaxed)
 	if err == nil {
+		err = w.session.setSpill(ctx, recordCache)
+	}
+	if err == nil {
 		err = w.session.do(ctx, w.dialect.begin)
 	}
 	w.redo.open = err == nil
@@ -124,11 +127,17 @@ func (w *writer) nothingRecorded(ctx context.Context) bool {
 // says, and begins a new run of records.
 func (w *writer) whole(ctx context.Context, b *batch, k kind, how way) {
 	w.redo.stop()
-	run, waits := w.redo.prepare(), k
+	run, err := w.redo.prepare()
+	waits := k
 	if run != 0 {
 		waits = durable // or the new run could begin on what is lost with the power
 	}
-	err := w.session.setSync(ctx, waits)
+	if err == nil {
+		err = w.session.setSync(ctx, waits)
+	}
+	if err == nil {
+		err = w.session.setSpill(ctx, writerMost)
+	}
 	if err == nil {
 		err = w.runWhole(ctx, b, k, how)
 	}
@@ -143,10 +152,8 @@ func (w *writer) whole(ctx context.Context, b *batch, k kind, how way) {
 		}
 		return
 	}
-	if !w.redo.rec.any() {
-		run = 0 // what changes nothing writes nothing
-	}
-	if run != 0 {
+	claims := w.redo.rec.any() && (run != 0 || w.redo.stray) // what changes nothing writes nothing
+	if claims {
 		_, err = w.session.exec(ctx, sqlRedoClaim, args{run})
 	}
 	if err == nil {
@@ -159,7 +166,7 @@ func (w *writer) whole(ctx context.Context, b *batch, k kind, how way) {
 		return
 	}
 	w.changes.publish(w.hot, w.hot.End())
-	if run != 0 {
+	if claims {
 		w.redo.start(run)
 	}
 	w.count(len(done), k)

@@ -134,7 +134,7 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	db.hot = hot.New(db.opts.Memory)
-	w := &writer{dialect: sqliteDialect(), hot: db.hot, redo: redo{path: db.path + redoExt, make: makeRedo}}
+	w := &writer{dialect: sqliteDialect(), hot: db.hot, redo: redo{path: db.path + redoExt, fill: fillRedo}}
 	if w.connector, err = connectSQLite(db.path, live, writerPragmas(db.opts.maxPages), db.watch(&w.changes, &w.redo.rec)); err != nil {
 		return err
 	}

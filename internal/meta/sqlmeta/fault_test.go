@@ -417,7 +417,9 @@ func (tr *trial) fault(t *testing.T, n int, mode failure) bool {
 	if err := db.Check(t.Context()); err != nil && (tr.damage == "" || now != tr.old) {
 		t.Errorf("%s: %v", where, err)
 	}
-	again := mustOpen(t, frozen(db.path, nil))
+	path := filepath.Join(t.TempDir(), "berth.db")
+	copyFiles(t, db.path, path, "", "-wal", ledgerExt, redoExt)
+	again := mustOpen(t, frozen(path, nil))
 	if fresh := dump(t, again); fresh != now {
 		t.Errorf("%s: whoever opens it anew sees another state", where)
 	}

@@ -6,9 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
+	"strconv"
 )
 
 // errUnlike says that records do not continue what is in the database.
@@ -17,19 +15,25 @@ var errUnlike = errors.New("the database is not as the recorded changes found it
 // replayPragmas are those of a connection that repeats changes: what follows from
 // one by a foreign key is recorded, too.
 func replayPragmas() []string {
-	return append(commonPragmas(), "journal_mode(wal)", "synchronous(full)", "foreign_keys(off)", "wal_autocheckpoint(0)")
+	return append(commonPragmas(), "journal_mode(wal)", "synchronous(full)", "foreign_keys(off)", "wal_autocheckpoint(0)",
+		"cache_spill(-"+strconv.Itoa(writerMost)+")")
 }
 
 // replay repeats those of the records that the database does not have, in one
-// transaction that waits for the disk. All are of one run and follow each other.
-func replay(ctx context.Context, c driver.Connector, records []redoRecord) error {
+// transaction that waits for the disk, and calls last, if there is one, before it is
+// committed. All records are of one run and follow each other.
+func replay(ctx context.Context, c driver.Connector, records []redoRecord, last func() error) error {
 	s, err := openSession(ctx, c, sqliteDialect())
 	if err != nil {
 		return err
 	}
 	err = s.do(ctx, s.dialect.begin)
 	if err == nil {
-		if err = repeat(ctx, s, records); err == nil {
+		err = repeat(ctx, s, records)
+		if err == nil && last != nil {
+			err = last()
+		}
+		if err == nil {
 			err = s.do(ctx, "COMMIT")
 		}
 	}
@@ -97,19 +101,19 @@ const (
 // records.
 const redoExt = "-redo"
 
-// recoverRedo repeats what a process that was killed, or the loss of power, has left
-// in the file of records and not in the database. What another database's file
+// recoverRedo takes the file of records, and repeats what a process that was killed,
+// or the loss of power, has left in it and not in the database. What another database's file
 // says, or one of another time, is left alone.
 func (db *DB) recoverRedo(ctx context.Context, first *sql.DB) error {
+	if err := db.writer.redo.take(); err != nil {
+		return err
+	}
 	version, err := schemaVersion(ctx, first)
 	newest, nerr := newestSchema()
 	if err = errors.Join(err, nerr); err != nil || version < redoSchema || version > newest {
 		return err
 	}
-	b, err := readStart(db.path+redoExt, redoSize)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	b, err := db.writer.redo.read()
 	if err != nil {
 		return err
 	}
@@ -121,21 +125,18 @@ func (db *DB) recoverRedo(ctx context.Context, first *sql.DB) error {
 	if len(list) == 0 || list[0].run != run || list[0].seq > seq+1 || list[len(list)-1].seq <= seq {
 		return nil
 	}
-	if err := replay(ctx, db.writer.replaying, list); err != nil {
+	db.writer.redo.spared = true // if there is any room behind
+	err = db.writer.replay(ctx, list)
+	db.writer.redo.spared = false
+	switch {
+	case isFull(err):
+		return fmt.Errorf("changes that were acknowledged are in %s, and the disk has no room to bring them into the database; "+
+			"they are not lost: make some megabytes of room and start again: %w", db.path+redoExt, err)
+	case err != nil:
 		return fmt.Errorf("changes that were acknowledged are in %s and cannot be brought into the database; "+
 			"with that file moved away it starts without them: %w", db.path+redoExt, err)
 	}
 	return nil
-}
-
-// readStart reads a file, but no more of it than most.
-func readStart(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(io.LimitReader(f, most))
-	return b, errors.Join(err, f.Close())
 }
 
 // redoSchema is the version of the schema that has the table of records.

@@ -129,7 +129,7 @@ func TestRecordsOfAnything(t *testing.T) {
 		sealRecord(rec.buf, 7, 1)
 		again, err := connectSQLite(was, live, replayPragmas(), nil)
 		if err == nil {
-			err = replay(t.Context(), again, readRecords(rec.buf))
+			err = replay(t.Context(), again, readRecords(rec.buf), nil)
 		}
 		if err != nil {
 			t.Errorf("%s: %v", c.text, err)

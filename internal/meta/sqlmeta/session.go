@@ -18,6 +18,7 @@ type session struct {
 	dialect dialect
 	stmts   map[string]statement // by text
 	full    bool                 // a commit waits for the disk
+	held    int                  // KiB of a transaction that may be in memory alone; 0: not known
 
 	args []driver.NamedValue // of the statement that is being begun
 	row  []driver.Value      // of a query for one row
@@ -165,6 +166,19 @@ func (s *session) setSync(ctx context.Context, k kind) error {
 		s.full = full
 	}
 	return nil
+}
+
+// setSpill tells the database how many KiB of the next transaction may be in memory
+// alone until it is committed.
+func (s *session) setSpill(ctx context.Context, kib int) error {
+	if s.held == kib {
+		return nil
+	}
+	err := s.once(ctx, s.dialect.spill(kib))
+	if err == nil {
+		s.held = kib
+	}
+	return err
 }
 
 // close closes the connection, with everything that it had not committed. Its

@@ -27,6 +27,7 @@ type dialect struct {
 	begin  string                   // begins a transaction that is going to write
 	share  string                   // behind a SELECT: nobody may delete these rows before the commit
 	sync   func(full bool) string   // before a transaction: whether its commit waits for the disk
+	spill  func(kib int) string     // before a transaction: how much of it may be in memory alone
 	triage func(error) (verdict, error)
 }
 
@@ -48,6 +49,7 @@ func sqliteDialect() dialect {
 			}
 			return "PRAGMA synchronous = NORMAL"
 		},
+		spill:  func(kib int) string { return "PRAGMA cache_spill = -" + strconv.Itoa(kib) },
 		triage: sqliteTriage,
 	}
 }

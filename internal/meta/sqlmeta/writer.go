@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -49,7 +50,8 @@ type writer struct {
 	closed  bool   // nothing is accepted any more
 	waiting []*job // the first one is the next leader
 	stats   Stats
-	err     error // what Trouble returns
+	err     error // of the last transaction, if the storage failed it
+	stuck   error // why what is recorded could not be committed
 
 	session *session // the leader's; nil when it must be opened
 	changes changes  // the leader's: what the transaction changes of what is in memory
@@ -248,6 +250,9 @@ func (w *writer) statistics() Stats {
 func (w *writer) trouble() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.stuck != nil { // whoever reads waits for that, also if it is only that the disk is full
+		return fmt.Errorf("changes that were answered cannot be committed, which is tried again and again: %v", w.stuck)
+	}
 	return w.err
 }
 
