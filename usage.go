@@ -36,9 +36,9 @@ func (s *Server) disk(context.Context) usage.Disk {
 	return d
 }
 
-// databaseBytes is how large the database is with its log.
+// databaseBytes is how large the database is with its log and its file of records.
 func (s *Server) databaseBytes() int64 {
-	return fileSize(s.cfg.Database.Path) + fileSize(s.cfg.Database.Path+"-wal")
+	return fileSize(s.cfg.Database.Path) + fileSize(s.cfg.Database.Path+"-wal") + fileSize(s.cfg.Database.Path+"-redo")
 }
 
 func fileSize(path string) int64 {

@@ -63,7 +63,9 @@ type Registry2 struct {
 type Database struct {
 	// Path is the database file. Move it to a local disk if the data directory
 	// is on a network file system, where SQLite's locking and shared memory
-	// are not safe; its snapshots stay in the data directory.
+	// are not safe; its snapshots stay in the data directory. The files beside
+	// it whose names begin with its name belong to it: when it is moved, with
+	// the server stopped, they go along.
 	Path string `yaml:"path" derived:"<data>/berth/berth.db"`
 
 	Snapshots Snapshots `yaml:"snapshots"`

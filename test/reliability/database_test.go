@@ -69,15 +69,13 @@ func testCopies(t *testing.T, n int) {
 	t.Run("slowly", func(t *testing.T) { copies(t, n, copySlowly(t)) })
 }
 
-// copySlowly copies the database and its log once more, at different times, as
-// it is when there is much to copy in between.
+// copySlowly copies the database, its log and the file of records once more, at
+// different times, as it is when there is much to copy in between.
 func copySlowly(t *testing.T) func(rng *rand.Rand, from, to string) {
 	return func(rng *rand.Rand, from, to string) {
 		t.Helper()
-		list := []string{"berth.db", "berth.db-wal"}
-		if rng.IntN(2) == 0 {
-			list[0], list[1] = list[1], list[0]
-		}
+		list := []string{"berth.db", "berth.db-wal", "berth.db-redo"}
+		rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 		for _, name := range list {
 			data, err := os.ReadFile(filepath.Join(from, "berth", name))
 			if err == nil {

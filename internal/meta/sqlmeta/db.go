@@ -32,8 +32,9 @@ import (
 type Options struct {
 	// Path of the database file. It is made if it does not exist; its folder
 	// must. Beside it SQLite keeps files with -wal and -shm behind the name,
-	// which belong to it, and -uploads stands behind that of the file of uploads
-	// that run.
+	// and we keep one with -redo, of changes that were answered and may not be in
+	// the others: they belong together. -uploads stands behind the name of the file
+	// of uploads that run.
 	Path string
 
 	Grace time.Duration // how long a blob that nothing refers to is kept

@@ -29,7 +29,8 @@ type Recovery struct {
 //   - It is missing, and there are snapshots: the newest good one takes its place.
 //   - It has been copied here, perhaps while it was in use, which can tear it: it
 //     is checked as a whole. If it is torn it is put aside, and the newest good
-//     snapshot takes its place.
+//     snapshot takes its place. So it is if the recorded changes beside it are
+//     those of another moment.
 //   - It is damaged: that is an error, which says what to do. Only a person can
 //     know whether the damage is worse than the age of a snapshot.
 //
@@ -47,6 +48,12 @@ func OpenOrRestore(ctx context.Context, o Options, s Snapshots) (*DB, Recovery, 
 		return nil, r.Recovery, fmt.Errorf("open database %s: %w", path, err)
 	}
 	db, err := Open(ctx, o)
+	if r.known && errors.Is(err, errUnlike) { // its files were copied at different times
+		r.Cause = err
+		if err = r.replace(ctx); err == nil {
+			db, err = Open(ctx, o)
+		}
+	}
 	if err != nil {
 		return nil, r.Recovery, r.advise(ctx, err)
 	}
@@ -69,6 +76,7 @@ type restorer struct {
 	path      string
 	snapshots Snapshots
 	now       time.Time
+	known     bool // it is a copy of one that was opened here, as its files say
 }
 
 func (r *restorer) prepare(ctx context.Context) error {
@@ -90,13 +98,13 @@ func (r *restorer) prepare(ctx context.Context) error {
 	if err != nil || string(was) == is {
 		return err
 	}
-	r.Moved = true
+	r.Moved, r.known = true, len(was) > 0
 	err = checkFile(ctx, r.path, live)
 	torn := errors.Is(err, errBroken) || isCorrupt(err)
 	switch {
 	case errors.Is(err, errEmpty) && len(was) == 0:
 		return nil // the first start was killed
-	case torn && len(was) > 0:
+	case torn && r.known:
 		r.Cause = err
 		return r.replace(ctx)
 	case torn:
@@ -216,7 +224,7 @@ func (r *restorer) advise(ctx context.Context, err error) error {
 	if gerr != nil {
 		return fmt.Errorf("%w; no snapshot is good either: %w", err, gerr)
 	}
-	return fmt.Errorf("%w; move %s and %[2]s-wal away, as berth fsck --rebuild does, to start from the snapshot of %s, which is %s old",
+	return fmt.Errorf("%w; move %s, %[2]s-wal and %[2]s-redo away, as berth fsck --rebuild does, to start from the snapshot of %s, which is %s old",
 		err, r.path, good.Taken.Format(time.RFC3339), max(0, r.now.Sub(good.Taken)).Round(time.Second))
 }
 

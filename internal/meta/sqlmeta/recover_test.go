@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"berth/internal/event"
 )
 
 // A site is a folder with a database and its snapshots, and a clock to set.
@@ -465,6 +467,42 @@ func TestCopiedWhileWriting(t *testing.T) {
 	}
 	if tags := second.tags(got); !strings.HasPrefix(tags, "v1") {
 		t.Errorf("tags %q: what was in the snapshot is gone", tags)
+	}
+}
+
+// TestCopiedRecordsOfAnotherMoment holds that a copy whose recorded changes do not
+// continue what is in its database counts as torn. Where nothing was copied, somebody
+// must decide.
+func TestCopiedRecordsOfAnotherMoment(t *testing.T) {
+	s := newSite(t)
+	db, _ := s.open()
+	defer db.Close()
+	s.put(db, "v1")
+	s.take(db)
+	touchClock(t, db)
+	s.put(db, "v2")
+	s.ok(db.writer.settled(t.Context()))
+	c := s.copyTo()
+	s.ok(db.DeleteTag(t.Context(), mustRepo(t, "a"), mustTag(t, "v2"), event.Actor{}))
+	copyFiles(t, s.path(), c.path(), redoExt)
+	pool := rawPool(t, c.path())
+	exec(t, pool, `DELETE FROM tags WHERE name = 'v2'`)
+	pool.Close()
+	at := c.copyTo()
+	got, r := c.open()
+	if !r.Moved || r.From == "" || !errors.Is(r.Cause, errUnlike) {
+		t.Errorf("got %+v", r)
+	}
+	if tags := c.tags(got); tags != "v1" {
+		t.Errorf("tags %q", tags)
+	}
+	id, err := fileID(at.path())
+	if err == nil {
+		err = os.WriteFile(at.path()+".id", []byte(id), 0o600) // as if it had always been there
+	}
+	s.ok(err)
+	if err := at.fail(); !errors.Is(err, errUnlike) {
+		t.Errorf("one that is where it was: %v", err)
 	}
 }
 
