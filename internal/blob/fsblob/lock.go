@@ -91,16 +91,21 @@ func (d *disk) openOrCreate(name string) (*file, error) {
 	return nil, err
 }
 
-// sign writes down who has the lock.
+// sign writes down who has the lock. What the file has already it is written over, so
+// that a full disk keeps nobody from starting; a new file may stay empty there.
 func sign(f *file) error {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	if err := f.Truncate(0); err != nil {
-		return err
+	text := fmt.Appendf(nil, "%d %s\n", os.Getpid(), host)
+	_, err = f.WriteAt(text, 0)
+	if noSpace(err) {
+		return nil
 	}
-	_, err = f.WriteAt(fmt.Appendf(nil, "%d %s\n", os.Getpid(), host), 0)
+	if err == nil {
+		err = f.Truncate(int64(len(text)))
+	}
 	return err
 }
 

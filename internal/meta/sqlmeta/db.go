@@ -135,7 +135,8 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	db.hot = hot.New(db.opts.Memory)
-	w := &writer{dialect: sqliteDialect(), hot: db.hot, redo: redo{path: db.path + redoExt, fill: fillRedo}}
+	dialect := sqliteDialect().wherever(func() bool { return isFull(db.path) })
+	w := &writer{dialect: dialect, hot: db.hot, redo: redo{path: db.path + redoExt, fill: fillRedo}}
 	if w.connector, err = connectSQLite(db.path, live, writerPragmas(db.opts.maxPages), db.watch(&w.changes, &w.redo.rec)); err != nil {
 		return err
 	}
@@ -146,10 +147,7 @@ func (db *DB) open(ctx context.Context) error {
 	first := sql.OpenDB(w.connector)
 	defer first.Close() // when there are others, so that the log stays
 	first.SetMaxOpenConns(1)
-	if err := checkLog(ctx, first); err != nil {
-		return err
-	}
-	if err := db.recoverRedo(ctx, first); err != nil {
+	if err := db.enter(ctx, first); err != nil {
 		return err
 	}
 	if err := migrate(ctx, first); err != nil {
@@ -166,7 +164,7 @@ func (db *DB) open(ctx context.Context) error {
 	}
 	pool := sql.OpenDB(reading)
 	pool.SetMaxIdleConns(1) // for what is not asked by sessions: folding
-	db.reader = &reader{pool: pool, sessions: newSessions(reading, sqliteDialect(), readers()), dialect: sqliteDialect(), settled: w.settled, uncommitted: &w.redo.uncommitted}
+	db.reader = &reader{pool: pool, sessions: newSessions(reading, dialect, readers()), dialect: dialect, settled: w.settled, uncommitted: &w.redo.uncommitted}
 	db.writer.folder.pool = db.reader
 	if w.redo.rec.tables, err = readTables(ctx, db.reader); err != nil {
 		return err

@@ -114,11 +114,13 @@ func (l *ledger) load(older []*running, gone func(blob.Key) (bool, error)) (whol
 	if len(b) == 0 && len(l.all) == 0 {
 		return true, nil
 	}
-	err = l.rewrite()
+	if err = l.rewrite(); err == nil {
+		err = errors.Join(syncFile(l.path), syncDir(filepath.Dir(l.path)))
+	}
 	if l.torn = err != nil; l.torn && noSpace(err) {
 		return false, nil
 	}
-	return true, errors.Join(err, syncFile(l.path), syncDir(filepath.Dir(l.path)))
+	return true, err
 }
 
 // rewrite makes the file one of those that run.

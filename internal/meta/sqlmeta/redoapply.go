@@ -101,13 +101,10 @@ const (
 // records.
 const redoExt = "-redo"
 
-// recoverRedo takes the file of records, and repeats what a process that was killed,
-// or the loss of power, has left in it and not in the database. What another database's file
+// recoverRedo repeats what a process that was killed, or the loss of power, has left
+// in the file of records and not in the database. What another database's file
 // says, or one of another time, is left alone.
 func (db *DB) recoverRedo(ctx context.Context, first *sql.DB) error {
-	if err := db.writer.redo.take(); err != nil {
-		return err
-	}
 	version, err := schemaVersion(ctx, first)
 	newest, nerr := newestSchema()
 	if err = errors.Join(err, nerr); err != nil || version < redoSchema || version > newest {
@@ -129,7 +126,7 @@ func (db *DB) recoverRedo(ctx context.Context, first *sql.DB) error {
 	err = db.writer.replay(ctx, list)
 	db.writer.redo.spared = false
 	switch {
-	case isFull(err):
+	case db.writer.isFull(err):
 		return fmt.Errorf("changes that were acknowledged are in %s, and the disk has no room to bring them into the database; "+
 			"they are not lost: make some megabytes of room and start again: %w", db.path+redoExt, err)
 	case err != nil:

@@ -1,6 +1,7 @@
 package sqlmeta
 
 import (
+	"bytes"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -21,13 +22,20 @@ import (
 	"berth/internal/oci"
 )
 
-// A shortDisk has no room for a COMMIT while full says so.
+// A shortDisk has no room for a COMMIT while full says so, and for what a connection
+// needs if connects is set.
 type shortDisk struct {
 	driver.Connector
-	full func() bool
+	full     func() bool
+	connects bool
 }
 
+var errShort = fmt.Errorf("injected: %w", syscall.ENOSPC)
+
 func (d shortDisk) Connect(ctx context.Context) (driver.Conn, error) {
+	if d.connects && d.full() {
+		return nil, errShort
+	}
 	conn, err := d.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -55,7 +63,7 @@ type shortStmt struct {
 
 func (s shortStmt) ExecContext(ctx context.Context, a []driver.NamedValue) (driver.Result, error) {
 	if s.text == "COMMIT" && s.full() {
-		return nil, fmt.Errorf("injected: %w", syscall.ENOSPC)
+		return nil, errShort
 	}
 	return s.spiedStmt.ExecContext(ctx, a)
 }
@@ -74,6 +82,8 @@ type fullness struct {
 	path  string // of the database
 	is    atomic.Bool
 	spare bool // what the file of records gives up is room
+
+	connects bool // a connection needs room
 }
 
 func (f *fullness) now() bool {
@@ -86,7 +96,7 @@ func (f *fullness) now() bool {
 
 func (f *fullness) open(t *testing.T) (*DB, error) {
 	t.Helper()
-	return Open(t.Context(), frozen(f.path, func(c driver.Connector) driver.Connector { return shortDisk{c, f.now} }))
+	return Open(t.Context(), frozen(f.path, func(c driver.Connector) driver.Connector { return shortDisk{c, f.now, f.connects} }))
 }
 
 // begin opens a copy of a prepared database and records that tag v1 goes from the
@@ -182,14 +192,14 @@ func TestNoRoomForRecords(t *testing.T) {
 // the database with the room behind the records, and that without it nothing is
 // lost, and it is said what to do.
 func TestStartWithoutRoom(t *testing.T) {
-	for _, spare := range []bool{true, false} {
+	for _, way := range []struct{ spare, connects bool }{{true, false}, {true, true}, {false, false}} {
 		f := &fullness{}
 		db, a := f.begin(t, true)
-		next := &fullness{path: filepath.Join(t.TempDir(), "berth.db"), spare: spare}
+		next := &fullness{path: filepath.Join(t.TempDir(), "berth.db"), spare: way.spare, connects: way.connects}
 		copyFiles(t, db.path, next.path, "", "-wal", ledgerExt, redoExt)
 		next.is.Store(true)
 		again, err := next.open(t)
-		if !spare {
+		if !way.spare {
 			if err == nil || !strings.Contains(err.Error(), "megabytes of room") {
 				t.Fatalf("got %v, want what to do", err)
 			}
@@ -297,5 +307,34 @@ func TestSpareIsEnough(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestFileErrors holds that an error of a file is one of a full disk when the disk is
+// found full, and that no other is.
+func TestFileErrors(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "text"), bytes.Repeat([]byte("text"), 1024), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, file := range map[string]bool{"missing": true, "text": false} {
+		pool, err := openSQLite(filepath.Join(dir, name), live, readerPragmas(), nil)
+		if err == nil {
+			_, err = schemaVersion(t.Context(), pool)
+			pool.Close()
+		}
+		for _, full := range []bool{false, true} {
+			v, err := sqliteDialect().wherever(func() bool { return full }).triage(err)
+			if got := errors.Is(err, meta.ErrNoSpace); got != (file && full) || v != fatal {
+				t.Errorf("%s, with the disk found full: %v: got %v", name, full, err)
+			}
+		}
+	}
+	path := filepath.Join(t.TempDir(), "berth.db")
+	if isFull(path) {
+		t.Error("this disk is full")
+	}
+	if names, err := filepath.Glob(path + "*"); err != nil || len(names) > 0 {
+		t.Errorf("left behind: %v, %v", names, err)
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"berth/internal/meta"
 )
 
 // settle commits the records. What could not be committed is tried again by whoever
@@ -75,23 +73,17 @@ func (w *writer) restore(ctx context.Context) error {
 func (w *writer) replay(ctx context.Context, records []redoRecord) error {
 	r := &w.redo
 	err := replay(ctx, w.replaying, records, nil)
-	if !r.spared || !isFull(err) {
+	if !r.spared || !w.isFull(err) {
 		return err
 	}
 	err = replay(ctx, w.replaying, records, r.cut)
-	if !isFull(err) {
+	if !w.isFull(err) {
 		return err
 	}
 	if err := errors.Join(r.cut(), r.held.Sync()); err != nil {
 		return err
 	}
 	return replay(ctx, w.replaying, records, nil)
-}
-
-// isFull reports whether err says that there is no space.
-func isFull(err error) bool {
-	_, err = sqliteTriage(err)
-	return errors.Is(err, meta.ErrNoSpace) || noSpace(err)
 }
 
 // back undoes what a batch has changed, and keeps what is recorded.
