@@ -48,6 +48,26 @@ func ofRedo() []mutation {
 			new: "	if true {",
 		},
 		{
+			name: "on a full disk the room behind the records is given up", file: settle, run: "TestRoomForRecords",
+			old: "	if !r.spared || !w.isFull(err) {",
+			new: "	if true || !r.spared || !w.isFull(err) {",
+		},
+		{
+			name: "a transaction of records needs no more room than there is", file: commit, run: "TestSpareIsEnough", soak: true,
+			old: "w.session.setSpill(ctx, recordCache)",
+			new: "w.session.setSpill(ctx, writerMost)",
+		},
+		{
+			name: "a record that does not count is not repeated", file: commit, run: "TestStray", soak: true,
+			old: "(run != 0 || w.redo.stray)",
+			new: "run != 0",
+		},
+		{
+			name: "one process at a time has the records", file: "internal/meta/sqlmeta/redofile.go", run: "TestTaken",
+			old: "	if err == nil && !ok {\n		err = errTaken",
+			new: "	if err == nil && !ok {\n		err = nil",
+		},
+		{
 			name: "the checksum of a record", file: line, run: "TestTornRecords",
 			old: "	if binary.LittleEndian.Uint32(b[24:]) != redoSum(whole) {",
 			new: "	if false {",
