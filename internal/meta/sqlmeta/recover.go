@@ -188,15 +188,18 @@ var ErrGood = errors.New("the database is there and good")
 
 // PutAside renames a database that is damaged, so that OpenOrRestore begins anew,
 // from a snapshot if there is one. It returns the new name, which is empty if
-// there was no database. A good one stays where it is: ErrGood. Nobody may have
-// it open.
+// there was no database. A good one stays where it is: ErrGood. One that another
+// process has open is refused.
 func PutAside(ctx context.Context, path string, now time.Time) (string, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
 		return "", nil
 	}
 	if err == nil {
-		err = checkFile(ctx, path, live)
+		taken := redo{path: path + redoExt}
+		if err = taken.take(); err == nil {
+			err = errors.Join(taken.close(), checkFile(ctx, path, live))
+		}
 	}
 	switch {
 	case err == nil:

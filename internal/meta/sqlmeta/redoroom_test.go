@@ -243,6 +243,9 @@ func TestTaken(t *testing.T) {
 	if _, err := f.open(t); !errors.Is(err, errTaken) {
 		t.Fatalf("got %v, want %v", err, errTaken)
 	}
+	if _, err := PutAside(t.Context(), f.path, time.Now()); !errors.Is(err, errTaken) {
+		t.Fatalf("put aside: got %v, want %v", err, errTaken)
+	}
 	if got := dump(t, db); got != want {
 		t.Errorf("afterwards there is\n%s\nwant\n%s", got, want)
 	}
@@ -336,5 +339,82 @@ func TestFileErrors(t *testing.T) {
 	}
 	if names, err := filepath.Glob(path + "*"); err != nil || len(names) > 0 {
 		t.Errorf("left behind: %v, %v", names, err)
+	}
+}
+
+// TestFaultWhileRecovering makes every call of an Open fail that has something to
+// repeat, in every way, and that several times over: nothing is lost, and nothing
+// happens twice.
+func TestFaultWhileRecovering(t *testing.T) {
+	f := &fullness{}
+	db, a := f.begin(t, false)
+	left := filepath.Join(t.TempDir(), "berth.db")
+	copyFiles(t, db.path, left, "", "-wal", ledgerExt, redoExt)
+	want := dump(t, db)
+	opened := func(path string, s *spy) (*DB, error) {
+		return Open(t.Context(), frozen(path, func(c driver.Connector) driver.Connector { return spiedConnector{c, s} }))
+	}
+	for _, mode := range []failure{before, after, dead} {
+		for n := 1; ; n++ {
+			path := filepath.Join(t.TempDir(), "berth.db")
+			copyFiles(t, left, path, "", "-wal", ledgerExt, redoExt)
+			s := newSpy()
+			s.arm(n, mode)
+			next, err := opened(path, s)
+			text, failed := s.disarm()
+			if err == nil {
+				next.reader.close()
+				next.writer.close() // without saving the clock
+			} else if !failed {
+				t.Fatal(err)
+			}
+			s.arm(n+1, mode) // the next start fails a step later
+			if next, err = opened(path, s); err == nil {
+				next.reader.close()
+				next.writer.close()
+			}
+			s.disarm()
+			for range 2 {
+				next := mustOpen(t, frozen(path, nil))
+				if got := dump(t, next); got != want {
+					t.Errorf("call %d (%s) failing %d: there is\n%s\nwant\n%s", n, text, mode, got, want)
+				}
+				mustBeGone(t, next, a, "after it")
+				if err := errors.Join(next.reader.close(), next.writer.close()); err != nil {
+					t.Error(err)
+				}
+			}
+			if !failed {
+				break
+			}
+		}
+	}
+}
+
+// TestKilledWhileRecovering kills what repeats records before and after it is
+// committed: whoever comes next has them once.
+func TestKilledWhileRecovering(t *testing.T) {
+	f := &fullness{}
+	db, _ := f.begin(t, false)
+	path := filepath.Join(t.TempDir(), "berth.db")
+	copyFiles(t, db.path, path, "", "-wal", ledgerExt, redoExt)
+	want := dump(t, db)
+	var kills []string
+	kill := func(string) {
+		to := filepath.Join(t.TempDir(), "berth.db")
+		copyFiles(t, path, to, "", "-wal", ledgerExt, redoExt)
+		kills = append(kills, to)
+	}
+	m := &moments{before: kill, after: kill}
+	mustOpen(t, frozen(path, m.wrap)).Close()
+	if len(kills) < 2 {
+		t.Fatal("nothing was committed: this tests nothing")
+	}
+	for i, to := range kills[:2] {
+		next := mustOpen(t, frozen(to, nil))
+		if got := dump(t, next); got != want {
+			t.Errorf("after kill %d there is\n%s\nwant\n%s", i, got, want)
+		}
+		next.Close()
 	}
 }

@@ -19,8 +19,8 @@ func (d dialect) wherever(full func() bool) dialect {
 	triage := d.triage
 	d.triage = func(err error) (verdict, error) {
 		v, err := triage(err)
-		if v == fatal && isFileError(err) && !errors.Is(err, meta.ErrNoSpace) && full() {
-			err = fmt.Errorf("%w: %w", meta.ErrNoSpace, err)
+		if !errors.Is(err, meta.ErrNoSpace) && (noSpace(err) || v == fatal && isFileError(err) && full()) {
+			return fatal, fmt.Errorf("%w: %w", meta.ErrNoSpace, err)
 		}
 		return v, err
 	}
@@ -54,7 +54,7 @@ func isFull(path string) bool {
 // isFull reports whether err says that there is no space.
 func (w *writer) isFull(err error) bool {
 	_, err = w.dialect.triage(err)
-	return errors.Is(err, meta.ErrNoSpace) || noSpace(err)
+	return errors.Is(err, meta.ErrNoSpace)
 }
 
 // enter takes the file of records and sees to it that the database can be used
@@ -67,9 +67,8 @@ func (db *DB) enter(ctx context.Context, first *sql.DB) error {
 	}
 	err := checkLog(ctx, first)
 	if r.held != nil && db.writer.isFull(err) {
-		if err = errors.Join(r.cut(), r.held.Sync()); err == nil {
-			err = checkLog(ctx, first)
-		}
+		_, _ = r.cut(), r.held.Sync() // else it fails again
+		err = checkLog(ctx, first)
 	}
 	if err != nil {
 		return err

