@@ -15,7 +15,7 @@ func ofHot() []mutation {
 			new: "		err = w.session.do(",
 		},
 		{
-			name: "what changes is dropped from memory before it is recorded", file: commit, run: "TestLateFill",
+			name: "what changes is dropped from memory before it is recorded", file: commit, run: "TestPutBehindRecord",
 			old: "	w.changes.begin(w.hot)\n	if err := r.write(k)",
 			new: "	if err := r.write(k)",
 		},

@@ -209,6 +209,38 @@ func TestLateFill(t *testing.T) {
 	}
 }
 
+// TestPutBehindRecord holds that what somebody has read before a change was recorded,
+// and puts into memory after it was answered, is not kept.
+func TestPutBehindRecord(t *testing.T) {
+	db := openHot(t, &moments{})
+	a := mustRepo(t, "a")
+	one, two := imageOf(t, a, "x"), imageOf(t, a, "x", "layer")
+	pushBlob(t, db, a, "layer")
+	mustPut(t, db, one)
+	touchClock(t, db)
+	id, ok := hotNumber(db.hot.View(), a)
+	if !ok {
+		t.Fatal("the repository is not in memory")
+	}
+	seq, moment := db.writer.redo.seq, db.hot.Moment()
+	mustPut(t, db, two)
+	if db.writer.redo.seq == seq {
+		t.Fatal("nothing was recorded: this tests nothing")
+	}
+	k := hot.Key{Kind: hotTag, Repo: id, Name: "x"}
+	db.hot.Put(moment, k, &one.Digest, sizeTag(one.Digest))
+	if got := bodyAt(t, db, a, "x"); got != string(two.Manifest.Body) {
+		t.Errorf("the tag leads to %q", got)
+	}
+	if err := db.DeleteTag(t.Context(), a, one.Tags[0], event.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	db.hot.Put(moment, k, &one.Digest, sizeTag(one.Digest))
+	if got := bodyAt(t, db, a, "x"); got != "" {
+		t.Errorf("the tag that is gone leads to %q", got)
+	}
+}
+
 // unrecorded sees to it that the next change is committed as a whole.
 func unrecorded(t *testing.T, db *DB) {
 	t.Helper()

@@ -419,7 +419,7 @@ func TestPowerCuts(t *testing.T) {
 	}
 	images, deep := 150, 3
 	if os.Getenv("BERTH_SOAK") != "" {
-		images, deep = 3000, 60
+		images, deep = 1000, 12
 	}
 	path := filepath.Join(t.TempDir(), "berth.db")
 	copyFiles(t, template, path, "", ledgerExt)
