@@ -38,6 +38,11 @@ func ofRedo() []mutation {
 			new: "args{w.redo.run, 0})",
 		},
 		{
+			name: "a run leaves the records of the one before it", file: redo, run: "TestFilesOfTwoMoments",
+			old: "		r.base = runSize - r.base\n",
+			new: "",
+		},
+		{
 			name: "what is rolled back takes no records along", file: settle, run: "TestUndoneAmongRecords",
 			old: "	if len(w.redo.pending) == 0 {\n		return nil\n	}\n	return w.restore(ctx)\n",
 			new: "	w.redo.committed()\n	return nil\n",
@@ -83,9 +88,9 @@ func ofRedo() []mutation {
 			new: "r.run != list[0].run)",
 		},
 		{
-			name: "records of another run are not repeated", file: apply, run: "TestRecordsOfAnother",
-			old: "list[0].run != run || ",
-			new: "",
+			name: "records of another run are not repeated", file: "internal/meta/sqlmeta/redofile.go", run: "TestRecordsOfAnother",
+			old: " && list[0].run == run {",
+			new: " {",
 		},
 		{
 			name: "records fit what they are repeated on", file: apply, run: "TestRecordsUnlike",

@@ -32,8 +32,8 @@ const (
 // number stand in a table, and are part of each transaction.
 //
 // What cannot be recorded, such as a change of too many rows, is committed as a
-// whole, as if there were no records: the commit waits for the disk, and the file
-// is begun anew, under the name of another run.
+// whole, as if there were no records: the commit waits for the disk, and another run
+// begins.
 type redo struct {
 	path string
 	fill func(*os.File) error // gives it its whole length
@@ -44,6 +44,7 @@ type redo struct {
 	wait   int      // transactions until what is missing of that is tried again
 
 	run, seq int64 // 0: none; the next transaction is committed as a whole
+	base     int64 // where the first record of the run is
 	off      int64 // where the next record begins
 
 	rec     recorder
@@ -62,13 +63,18 @@ type redo struct {
 }
 
 // usable reports whether the next batch can be recorded.
-func (r *redo) usable() bool { return r.run != 0 && r.off+maxRecord <= redoSize }
+func (r *redo) usable() bool { return r.run != 0 && r.off+maxRecord <= r.base+runSize }
 
 // newRun returns a number for a run.
 func newRun() int64 { return rand.Int64N(1<<62) + 1 }
 
-// start begins the file anew.
-func (r *redo) start(run int64) { r.run, r.seq, r.off, r.owed, r.stray = run, 0, 0, false, false }
+// start begins a run, where the one before the last was.
+func (r *redo) start(run int64) {
+	if run != 0 {
+		r.base = runSize - r.base
+	}
+	r.run, r.seq, r.off, r.owed, r.stray = run, 0, r.base, false, false
+}
 
 // stop sees to it that nothing is recorded until a transaction is committed as a whole.
 func (r *redo) stop() { r.run = 0 }

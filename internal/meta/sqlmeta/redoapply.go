@@ -110,17 +110,13 @@ func (db *DB) recoverRedo(ctx context.Context, first *sql.DB) error {
 	if err = errors.Join(err, nerr); err != nil || version < redoSchema || version > newest {
 		return err
 	}
-	b, err := db.writer.redo.read()
-	if err != nil {
-		return err
-	}
 	var run, seq int64
 	if err := first.QueryRowContext(ctx, sqlRedo).Scan(&run, &seq); err != nil {
 		return err
 	}
-	list := readRecords(b)
-	if len(list) == 0 || list[0].run != run || list[0].seq > seq+1 || list[len(list)-1].seq <= seq {
-		return nil
+	list, err := db.writer.redo.read(run)
+	if err != nil || len(list) == 0 || list[0].seq > seq+1 || list[len(list)-1].seq <= seq {
+		return err
 	}
 	db.writer.redo.spared = true // if there is any room behind
 	err = db.writer.replay(ctx, list)

@@ -8,15 +8,20 @@ import (
 	"path/filepath"
 )
 
-// How long the part of the file is that records are in, and how much room there is
-// behind it.
+// How long the part of the file is that the records of a run are in, how long that of
+// all records is, and how much room there is behind it.
+//
+// There are two runs, one after the other: so the records of the one before are there
+// until the present one ends, for whoever copies the folder file by file, and has a
+// database of some moments ago beside records of now.
 //
 // The room is what a COMMIT of answered changes may need and not find: it is given
 // up then, see redo.cut. Of the pages that such a transaction changes no more than
 // recordCache are only in memory; each is a frame of the log. The rest is for the
 // pages in use meanwhile, and for the index of the log.
 const (
-	redoSize  = 512 << 10
+	runSize   = 512 << 10
+	redoSize  = 2 * runSize
 	spareSize = 5 << 20
 
 	recordCache = writerCache // KiB
@@ -56,12 +61,21 @@ func (r *redo) take() error {
 	return nil
 }
 
-// read returns what is in the file.
-func (r *redo) read() ([]byte, error) {
+// read returns the records of a run that are in the file.
+func (r *redo) read(run int64) ([]redoRecord, error) {
 	if r.held == nil {
 		return nil, nil
 	}
-	return io.ReadAll(io.NewSectionReader(r.held, 0, redoSize))
+	for _, at := range []int64{0, runSize} {
+		b, err := io.ReadAll(io.NewSectionReader(r.held, at, runSize))
+		if err != nil {
+			return nil, err
+		}
+		if list := readRecords(b); len(list) > 0 && list[0].run == run {
+			return list, nil
+		}
+	}
+	return nil, nil
 }
 
 // prepare sees to it that there is a file, and room behind it, and returns the number

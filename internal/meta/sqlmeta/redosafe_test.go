@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -202,5 +203,35 @@ func TestSnapshotHasRecords(t *testing.T) {
 	defer copied.Close()
 	if got := bodyAt(t, copied, p.Repo, "t1"); got != string(p.Manifest.Body) {
 		t.Errorf("in the snapshot the tag leads to %q", got)
+	}
+}
+
+// TestFilesOfTwoMoments holds that a copy has what was answered before it began, also
+// if a new run has begun between the copying of the database and that of the records.
+func TestFilesOfTwoMoments(t *testing.T) {
+	tr := &trial{template: frozenTemplate(t)}
+	db := tr.open(t, nil)
+	defer db.Close()
+	a := mustRepo(t, "a")
+	for i := range 4 { // from whichever part of the file to the other
+		touchClock(t, db)
+		tag := fmt.Sprintf("t%d", i)
+		mustPut(t, db, imageOf(t, a, tag, "x", tag))
+		path := filepath.Join(t.TempDir(), "berth.db")
+		copyFiles(t, db.path, path, "", "-wal", ledgerExt)
+		run := db.writer.redo.run
+		want := dump(t, db)
+		db.writer.redo.stop()
+		touchClock(t, db)
+		mustPut(t, db, imageOf(t, a, "later", "x", "later"+tag))
+		copyFiles(t, db.path, path, redoExt)
+		if db.writer.redo.run == run {
+			t.Fatal("no run has begun: this tests nothing")
+		}
+		next := mustOpen(t, frozen(path, nil))
+		if got := dump(t, next); got != want {
+			t.Errorf("copy %d has\n%s\nwant\n%s", i, got, want)
+		}
+		next.Close()
 	}
 }
