@@ -135,13 +135,12 @@ func fillRedo(f *os.File) error {
 		return err
 	}
 	if info.Size() < redoSize {
-		err = writeZeros(f, info.Size(), redoSize)
+		if err = writeZeros(f, info.Size(), redoSize); err != nil {
+			return errors.Join(err, f.Truncate(info.Size()))
+		}
 	}
 	const end = redoSize + spareSize
-	if err == nil {
-		err = allocate(f, redoSize, end+spareSize)
-	}
-	if err == nil {
+	if err = allocate(f, redoSize, end+spareSize); err == nil {
 		err = f.Truncate(end)
 	}
 	if err == nil {

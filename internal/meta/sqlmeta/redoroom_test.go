@@ -80,6 +80,7 @@ func sizeOf(t *testing.T, path string) int64 {
 // A fullness says when a disk is full: all of it or but for the room behind the records.
 type fullness struct {
 	path  string // of the database
+	left  string // of a copy in which the change of begin is only recorded
 	is    atomic.Bool
 	spare bool // what the file of records gives up is room
 
@@ -120,6 +121,8 @@ func (f *fullness) begin(t *testing.T, full bool) (*DB, oci.Repo) {
 	if got := sizeOf(t, f.path+redoExt); got != redoSize+spareSize {
 		t.Errorf("the file of records has %d bytes", got)
 	}
+	f.left = filepath.Join(t.TempDir(), "berth.db")
+	copyFiles(t, f.path, f.left, "", "-wal", ledgerExt, redoExt)
 	f.is.Store(full)
 	return db, a
 }
@@ -194,9 +197,9 @@ func TestNoRoomForRecords(t *testing.T) {
 func TestStartWithoutRoom(t *testing.T) {
 	for _, way := range []struct{ spare, connects bool }{{true, false}, {true, true}, {false, false}} {
 		f := &fullness{}
-		db, a := f.begin(t, true)
+		_, a := f.begin(t, false)
 		next := &fullness{path: filepath.Join(t.TempDir(), "berth.db"), spare: way.spare, connects: way.connects}
-		copyFiles(t, db.path, next.path, "", "-wal", ledgerExt, redoExt)
+		copyFiles(t, f.left, next.path, "", "-wal", ledgerExt, redoExt)
 		next.is.Store(true)
 		again, err := next.open(t)
 		if !way.spare {
@@ -211,7 +214,6 @@ func TestStartWithoutRoom(t *testing.T) {
 		}
 		mustBeGone(t, again, a, "after a start")
 		again.Close()
-		f.is.Store(false)
 	}
 }
 
@@ -348,8 +350,6 @@ func TestFileErrors(t *testing.T) {
 func TestFaultWhileRecovering(t *testing.T) {
 	f := &fullness{}
 	db, a := f.begin(t, false)
-	left := filepath.Join(t.TempDir(), "berth.db")
-	copyFiles(t, db.path, left, "", "-wal", ledgerExt, redoExt)
 	want := dump(t, db)
 	opened := func(path string, s *spy) (*DB, error) {
 		return Open(t.Context(), frozen(path, func(c driver.Connector) driver.Connector { return spiedConnector{c, s} }))
@@ -357,7 +357,7 @@ func TestFaultWhileRecovering(t *testing.T) {
 	for _, mode := range []failure{before, after, dead} {
 		for n := 1; ; n++ {
 			path := filepath.Join(t.TempDir(), "berth.db")
-			copyFiles(t, left, path, "", "-wal", ledgerExt, redoExt)
+			copyFiles(t, f.left, path, "", "-wal", ledgerExt, redoExt)
 			s := newSpy()
 			s.arm(n, mode)
 			next, err := opened(path, s)
@@ -397,7 +397,7 @@ func TestKilledWhileRecovering(t *testing.T) {
 	f := &fullness{}
 	db, _ := f.begin(t, false)
 	path := filepath.Join(t.TempDir(), "berth.db")
-	copyFiles(t, db.path, path, "", "-wal", ledgerExt, redoExt)
+	copyFiles(t, f.left, path, "", "-wal", ledgerExt, redoExt)
 	want := dump(t, db)
 	var kills []string
 	kill := func(string) {
