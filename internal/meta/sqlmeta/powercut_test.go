@@ -356,7 +356,6 @@ type cutTest struct {
 	states []cutState
 	rng    *rand.Rand
 	tried  int
-	lost   map[string]int
 }
 
 // check opens what a loss of power has left, and reports whether all is there that
