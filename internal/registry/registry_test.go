@@ -405,6 +405,9 @@ func TestMount(t *testing.T) {
 	wantCode(t, e.core.MountBlob(t.Context(), registry.Mount{From: b, To: b, Digest: d}), oci.BlobUnknown)
 	_, err := e.core.Blob(t.Context(), b, d)
 	wantCode(t, err, oci.BlobUnknown)
+	e.push(b, randomBytes(10)) // so that there is such a repository
+	_, err = e.core.Blob(t.Context(), b, d)
+	wantCode(t, err, oci.BlobUnknown)
 	if err := e.core.MountBlob(t.Context(), registry.Mount{To: b, Digest: d}); err != nil {
 		t.Fatal(err)
 	}

@@ -128,6 +128,11 @@ func ofRecords() []mutation {
 		},
 		{
 			name: "a repository reads its own blobs", file: "internal/meta/sqlmeta/hotblobs.go", pkg: registry, run: "TestMount",
+			old: "LEFT JOIN repo_blobs m ON m.repo_id = $1 AND",
+			new: "LEFT JOIN repo_blobs m ON m.repo_id <= $1 + 1000 AND",
+		},
+		{
+			name: "a repository reads its own blobs, the first time", file: "internal/meta/sqlmeta/hotblobs.go", run: "TestUncommitted",
 			old: "LEFT JOIN repo_blobs m ON m.repo_id = r.id AND",
 			new: "LEFT JOIN repo_blobs m ON m.repo_id <= r.id + 1000 AND",
 		},
