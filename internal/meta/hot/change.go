@@ -89,6 +89,11 @@ func (c *Cache) remove(e *entry) {
 	s.mu.Lock()
 	delete(s.entries, e.key)
 	s.mu.Unlock()
+	c.unlist(e)
+}
+
+// unlist takes e out of everything but its shard, where it is still found.
+func (c *Cache) unlist(e *entry) {
 	last := len(c.clock) - 1
 	c.clock[e.place] = c.clock[last]
 	c.clock[e.place].place = e.place

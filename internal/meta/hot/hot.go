@@ -235,7 +235,7 @@ func (c *Cache) Put(m Moment, k Key, value any, size int64) {
 		return
 	}
 	if old := c.shard(at).entries[k]; old != nil {
-		c.remove(old)
+		c.unlist(old) // and found until the new one is
 	}
 	c.makeRoom(size)
 	e := &entry{key: k, value: value, size: size, place: len(c.clock)}

@@ -2,6 +2,7 @@ package hot
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 )
 
@@ -32,6 +33,32 @@ func TestPut(t *testing.T) {
 	for k, want := range map[Key]any{key("a"): nil, {Kind: 1, Repo: 7, Name: "a", Page: "p"}: nil, {Kind: 1, Repo: 8, Name: "a"}: 2, key("b"): "again"} {
 		if has(c, k) != want {
 			t.Errorf("after a change of a, %v is %v, want %v", k, has(c, k), want)
+		}
+	}
+}
+
+// TestPutAgain holds that what is put again is there all the time.
+func TestPutAgain(t *testing.T) {
+	c := New(1 << 20)
+	k := key("a")
+	c.Put(c.Moment(), k, 0, 1)
+	var putting sync.WaitGroup
+	over := make(chan struct{})
+	putting.Go(func() {
+		for i := range 20_000 {
+			c.Put(c.Moment(), k, i, 1)
+		}
+		close(over)
+	})
+	defer putting.Wait()
+	for {
+		if has(c, k) == nil {
+			t.Fatal("it was gone while it was put again")
+		}
+		select {
+		case <-over:
+			return
+		default:
 		}
 	}
 }

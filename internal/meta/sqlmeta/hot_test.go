@@ -537,6 +537,7 @@ func TestCrowdSharesList(t *testing.T) {
 	a := mustRepo(t, "a")
 	pushBlob(t, db, a, "x")
 	mustPut(t, db, imageOf(t, a, "v1", "x"))
+	settleNow(t, db) // or each of the first asks once more when that is done
 	before := db.reader.queries.Load()
 	var crowd sync.WaitGroup
 	for range 200 {
