@@ -10,7 +10,7 @@ export BERTH_SKIPS
 trap 'rm -f "$BERTH_SKIPS"' EXIT
 
 # Those that take longest begin first, so that none of them is left alone at the end.
-long='./test/image ./test/mutation ./test/reliability ./test/clients ./test/proxies'
+long='./test/image ./test/mutation ./internal/meta/sqlmeta ./test/reliability ./test/clients ./test/proxies'
 
 start=$SECONDS
 status=0

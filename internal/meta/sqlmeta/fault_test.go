@@ -24,7 +24,7 @@ type operation struct {
 	do   func(ctx context.Context, db *DB) error
 
 	damage string // SQL that makes what there is to repair; the records contradict each other until then
-	brief  bool   // one kind of failure of every other call is enough, but for BERTH_SOAK=1
+	brief  bool   // one kind of failure of every third call is enough, but for BERTH_SOAK=1
 }
 
 // operations returns one of each. They are tried on what prepare made, and what
@@ -368,16 +368,16 @@ func TestEveryFault(t *testing.T) {
 		t.Run(op.name, func(t *testing.T) {
 			t.Parallel()
 			tr := newTrial(t, template, op)
-			soak, step := os.Getenv("BERTH_SOAK") != "", 1
-			if !soak { // each way begins at another call, so that each call fails in some way
-				step = 2
+			soak, step := os.Getenv("BERTH_SOAK") != "", failure(1)
+			if !soak { // each way begins at another call, so that each call fails in one of them
+				step = dead + 1
 			}
 			for mode := range 2 * (dead + 1) {
 				tr.recorded = mode > dead
 				if tr.brief && !soak && mode%(dead+1) != after {
 					continue
 				}
-				for n := 1 + int(mode)%step; tr.fault(t, n, mode%(dead+1)); n += step {
+				for n := 1 + int(mode%step); tr.fault(t, n, mode%(dead+1)); n += int(step) {
 					if n > 200 {
 						t.Fatal("the operation never gets through")
 					}
