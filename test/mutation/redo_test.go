@@ -28,17 +28,17 @@ func ofRedo() []mutation {
 			new: "",
 		},
 		{
-			name: "a snapshot has what was answered", file: "internal/meta/sqlmeta/snapshot.go", run: "TestSnapshotHasRecords",
+			name: "a snapshot has what was answered", file: "internal/meta/sqlmeta/snapshot.go", run: "TestSnapshotHasRecords", soak: true,
 			old: "	if err := db.writer.settled(ctx); err != nil {",
 			new: "	if err := error(nil); err != nil {",
 		},
 		{
-			name: "the commit says which records it has", file: settle, run: "TestRecordsSay/^PutManifest$",
+			name: "the commit says which records it has", file: settle, run: "TestRecordsSay/^PutManifest$", soak: true,
 			old: "args{w.redo.run, w.redo.seq})",
 			new: "args{w.redo.run, 0})",
 		},
 		{
-			name: "a run leaves the records of the one before it", file: redo, run: "TestFilesOfTwoMoments",
+			name: "a run leaves the records of the one before it", file: redo, run: "TestFilesOfTwoMoments", soak: true,
 			old: "		r.base = runSize - r.base\n",
 			new: "",
 		},
@@ -53,7 +53,7 @@ func ofRedo() []mutation {
 			new: "	if true {",
 		},
 		{
-			name: "on a full disk the room behind the records is given up", file: settle, run: "TestRoomForRecords",
+			name: "on a full disk the room behind the records is given up", file: settle, run: "TestRoomForRecords", soak: true,
 			old: "	if !r.spared || !w.isFull(err) {",
 			new: "	if true || !r.spared || !w.isFull(err) {",
 		},
@@ -68,7 +68,7 @@ func ofRedo() []mutation {
 			new: "run != 0",
 		},
 		{
-			name: "one process at a time has the records", file: "internal/meta/sqlmeta/redofile.go", run: "TestTaken",
+			name: "one process at a time has the records", file: "internal/meta/sqlmeta/redofile.go", run: "TestTaken", soak: true,
 			old: "	if err == nil && !ok {\n		err = errTaken",
 			new: "	if err == nil && !ok {\n		err = nil",
 		},
@@ -78,7 +78,7 @@ func ofRedo() []mutation {
 			new: "	if false {",
 		},
 		{
-			name: "records are of one run", file: line, run: "TestRecordsBehind",
+			name: "records are of one run", file: line, run: "TestRecordsBehind", soak: true,
 			old: "(r.run != list[0].run || r.seq",
 			new: "(r.seq",
 		},
@@ -88,7 +88,7 @@ func ofRedo() []mutation {
 			new: "r.run != list[0].run)",
 		},
 		{
-			name: "records of another run are not repeated", file: "internal/meta/sqlmeta/redofile.go", run: "TestRecordsOfAnother",
+			name: "records of another run are not repeated", file: "internal/meta/sqlmeta/redofile.go", run: "TestRecordsOfAnother", soak: true,
 			old: " && list[0].run == run {",
 			new: " {",
 		},
@@ -118,12 +118,12 @@ func ofRedo() []mutation {
 			new: "		// or",
 		},
 		{
-			name: "what a failed statement had changed is not recorded", file: commit, run: "TestSwallowedFailure",
+			name: "what a failed statement had changed is not recorded", file: commit, run: "TestSwallowedFailure", soak: true,
 			old: "	case w.changes.unsure || !r.rec.fits():",
 			new: "	case !r.rec.fits():",
 		},
 		{
-			name: "a text that the database does not tell whole is not recorded", file: "internal/meta/sqlmeta/tx.go", run: "TestTextWithZero",
+			name: "a text that the database does not tell whole is not recorded", file: "internal/meta/sqlmeta/tx.go", run: "TestTextWithZero", soak: true,
 			old: "strings.IndexByte(s, 0) >= 0",
 			new: "false && s == s",
 		},
