@@ -61,7 +61,7 @@ type goal struct {
 const hashed = "half of the CPU is SHA-256, which all of them compute, and most of the rest the kernel's copies, from the socket and into the page cache"
 
 // records is why deletions cost what they cost.
-const records = "half of the CPU is SQLite's: what makes it undoable is written with it, to the trash, the history and the tombstones, ten statements and more than twenty pages of the log, where the floor writes a line. A record of the rows in place of the pages gave one and a half times the rate in a trial, and is not in yet (ADR 0044)"
+const records = "what makes it undoable is written with it, to the trash, the history and the tombstones: ten statements, where the floor writes a line. The pages are no longer written for each (ADR 0044), and what is left are SQLite's statements"
 
 // pushing is why pushes of images do.
 const pushing = "a quarter of the CPU is SQLite's, since each blob and each manifest is a transaction, where the floor writes a line; a fifth is the file system's, to make blobs durable, each in a folder of its own, as registry:2 has them. What is left is as much as all of the floor's"
