@@ -19,6 +19,7 @@ import (
 
 	"berth/internal/event"
 	"berth/internal/meta"
+	"berth/test/realtest"
 )
 
 // cutOps are the changes that the power is cut in: many small ones, and one of each
@@ -170,10 +171,7 @@ func unhex(t *testing.T, s string) []byte {
 // many lines that took.
 func traceCut(t *testing.T, path string, from, to int, skip string) ([]cutCall, int) {
 	t.Helper()
-	strace, err := process.LookPath("strace")
-	if err != nil {
-		t.Skip("there is no strace")
-	}
+	strace := realtest.Tool(t, "strace")
 	trace := filepath.Join(t.TempDir(), "trace")
 	cmd := process.CommandContext(t.Context(), strace, "-f", "-y", "-xx", "-s", "1000000", "-o", trace,
 		"-e", "trace=pwrite64,write,fsync,fdatasync,ftruncate,unlink,unlinkat,rename,renameat,renameat2", os.Args[0], "-test.run=TestCutWorker$")
