@@ -233,9 +233,9 @@ func TestLayers(t *testing.T) {
 // TestInnerLayers holds what makes the table worth having: the rules of a
 // registry, layers 0 to 4, know neither HTTP nor SQL nor other people's code.
 func TestInnerLayers(t *testing.T) {
-	yaml := []string{"config", "internal/yamltree"} // they read what people write
+	edges := []string{"config", "internal/yamltree", "internal/osfile"} // what people write, and what systems do
 	for pkg, rule := range readLayers(t) {
-		if rule.layer <= 4 && len(rule.allowed) > 0 && !slices.Contains(yaml, pkg) {
+		if rule.layer <= 4 && len(rule.allowed) > 0 && !slices.Contains(edges, pkg) {
 			t.Errorf("%s is in layer %d and must not import %v", pkg, rule.layer, rule.allowed)
 		}
 		if rule.allows("testing") && !strings.HasSuffix(pkg, "test") {

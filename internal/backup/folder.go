@@ -11,10 +11,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 
 	"berth/internal/blob"
 	"berth/internal/blob/fsblob"
+	"berth/internal/osfile"
 )
 
 // next is added to the name of what is going to take the place of something.
@@ -100,7 +100,7 @@ func (b *base) rename(from, to string) error {
 	if err := b.root.Rename(from, to); err != nil {
 		return err
 	}
-	return syncDir(filepath.Join(b.dir, filepath.FromSlash(path.Dir(to))))
+	return osfile.SyncDir(filepath.Join(b.dir, filepath.FromSlash(path.Dir(to))))
 }
 
 // object implements receiver.
@@ -174,18 +174,6 @@ func until(ctx context.Context, r io.Reader) io.Reader {
 		}
 		return r.Read(p)
 	})
-}
-
-// syncDir makes the names in a folder durable, where folders can be synced.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // isEmpty reports whether nothing of anybody's is in a folder, which need not

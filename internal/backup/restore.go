@@ -14,6 +14,7 @@ import (
 	"berth/internal/blob"
 	"berth/internal/meta"
 	"berth/internal/meta/sqlmeta"
+	"berth/internal/osfile"
 )
 
 // RestoringName is the file of a data directory that says that it is being
@@ -190,13 +191,13 @@ func (r *restored) end(ctx context.Context, m Manifest) error {
 	if err := os.Rename(temp, r.to.Database); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Dir(r.to.Database)); err != nil {
+	if err := osfile.SyncDir(filepath.Dir(r.to.Database)); err != nil {
 		return err
 	}
 	if err := r.root.Remove(RestoringName); err != nil {
 		return err
 	}
-	return syncDir(filepath.Join(r.dir, filepath.Dir(filepath.FromSlash(RestoringName))))
+	return osfile.SyncDir(filepath.Join(r.dir, filepath.Dir(filepath.FromSlash(RestoringName))))
 }
 
 // complete marks what is not there as damaged, and removes what is not named.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/internal/meta/sqlmeta"
+	"berth/internal/osfile"
 )
 
 // A folder is a backup in the form of a folder that is being written or brought
@@ -145,7 +146,7 @@ func (f *folder) end(ctx context.Context, m Manifest) error {
 	if err := f.write(manifestName+next, text); err != nil {
 		return err
 	}
-	if err := syncDir(f.dir); err != nil {
+	if err := osfile.SyncDir(f.dir); err != nil {
 		return err
 	}
 	if err := f.rename(databaseName+next, databaseName); err != nil {

@@ -180,8 +180,8 @@ func ofLedger() []mutation {
 		},
 		{
 			name: "what was not written down is written with the next", file: ledger, run: "TestLedgerFull", soak: true,
-			old: "	l.torn = true\n	if noSpace",
-			new: "	if noSpace",
+			old: "	l.torn = true\n	if osfile.NoSpace",
+			new: "	if osfile.NoSpace",
 		},
 		{
 			name: "what is not whole says nothing", file: lines, run: "TestTornLines", soak: true,

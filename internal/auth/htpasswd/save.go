@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"berth/internal/osfile"
 )
 
 // Save writes d to path, with mode perm (before umask) if the file is new and
@@ -43,7 +45,7 @@ func (d *Document) Save(path string, perm fs.FileMode) error {
 	if err := replace(temp, target, d.text(), info); err != nil {
 		return fmt.Errorf("save password file: %w", err)
 	}
-	if err := syncDir(dir); err != nil {
+	if err := osfile.SyncDir(dir); err != nil {
 		return fmt.Errorf("save password file: %w", err)
 	}
 	return nil

@@ -6,6 +6,3 @@ import "io/fs"
 
 // keepOwner does nothing where a new file takes its rights from its directory.
 func keepOwner(string, fs.FileInfo) error { return nil }
-
-// syncDir does nothing where directories cannot be synced.
-func syncDir(string) error { return nil }

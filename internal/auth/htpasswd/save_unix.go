@@ -30,13 +30,3 @@ func keepOwner(path string, old fs.FileInfo) error {
 	}
 	return os.Chmod(path, old.Mode().Perm())
 }
-
-// syncDir makes a rename in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"berth/internal/blob"
+	"berth/internal/osfile"
 )
 
 // aliveFile is written by Writable. Its name is always the same, so that a kill
@@ -25,7 +26,7 @@ func (s *Store) Reachable(context.Context) error {
 // space is not an error: pushes are answered so, and all else goes on.
 func (s *Store) Writable(context.Context) error {
 	err := s.writeAlive()
-	if noSpace(err) || errors.Is(err, blob.ErrNoSpace) {
+	if osfile.NoSpace(err) || errors.Is(err, blob.ErrNoSpace) {
 		return nil
 	}
 	if err != nil {

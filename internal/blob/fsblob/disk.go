@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"berth/internal/osfile"
 )
 
 // A hook is called around everything that a disk does to the file system, with
@@ -88,7 +90,7 @@ func makeDataDir(dir string) error {
 		return err
 	}
 	defer p.Close()
-	return syncOpenDir(p)
+	return osfile.SyncNames(p)
 }
 
 func (d *disk) close() error { return errors.Join(d.self.Close(), d.root.Close()) }
@@ -274,25 +276,13 @@ func (d *disk) syncDir(name string) error {
 		return err
 	}
 	defer f.Close()
-	return asSyncError(d.do("syncdir", name, func() error { return syncOpenDir(f) }))
+	return asSyncError(d.do("syncdir", name, func() error { return osfile.SyncNames(f) }))
 }
 
 // A syncer is an open directory.
 type syncer interface {
 	Sync() error
 	Close() error
-}
-
-// syncOpenDir fsyncs a directory. Systems and file systems that have no such
-// thing say so at once; there is nothing better to do on them.
-func syncOpenDir(f syncer) error {
-	if !hasDirSync {
-		return nil
-	}
-	if err := f.Sync(); err != nil && !noDirSync(err) {
-		return err
-	}
-	return nil
 }
 
 // isOrdered reports whether the file system is known to keep a name that a file
@@ -335,7 +325,7 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 
 // Sync makes the content durable.
 func (f *file) Sync() error {
-	return asSyncError(f.d.do("fsync", f.name, func() error { return syncContent(f.File) }))
+	return asSyncError(f.d.do("fsync", f.name, func() error { return osfile.SyncData(f.File) }))
 }
 
 // Await waits until the disk has been given the content, as awaitContent does.

@@ -28,6 +28,7 @@ import (
 
 	"berth/internal/blob"
 	"berth/internal/oci"
+	"berth/internal/osfile"
 )
 
 // Where things are, from the data directory.
@@ -174,7 +175,7 @@ func (s *Store) tryLink() error {
 		f.Close()
 		err = s.d.link(from, to)
 	}
-	if err == nil || noSpace(err) { // without space there is nothing to choose for
+	if err == nil || osfile.NoSpace(err) { // without space there is nothing to choose for
 		return nil
 	}
 	if !noLinks(err) {
@@ -245,7 +246,7 @@ func mark(err error) error {
 	switch {
 	case err == nil || errors.Is(err, blob.ErrNoSpace) || errors.Is(err, blob.ErrBusy):
 		return err
-	case noSpace(err):
+	case osfile.NoSpace(err):
 		return fmt.Errorf("%w: %w", blob.ErrNoSpace, err)
 	case busy(err):
 		return fmt.Errorf("%w: %w", blob.ErrBusy, err)

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"berth/internal/osfile"
 )
 
 const lockName = berthDir + "/lock"
@@ -60,7 +62,7 @@ func (d *disk) lock(dir string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	ok, err := tryLock(f.File)
+	ok, err := osfile.TryLock(f.File)
 	if err == nil && !ok {
 		err = lockedBy(dir, f.File)
 	}
@@ -100,7 +102,7 @@ func sign(f *file) error {
 	}
 	text := fmt.Appendf(nil, "%d %s\n", os.Getpid(), host)
 	_, err = f.WriteAt(text, 0)
-	if noSpace(err) {
+	if osfile.NoSpace(err) {
 		return nil
 	}
 	if err == nil {

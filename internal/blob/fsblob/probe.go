@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"berth/internal/blob"
+	"berth/internal/osfile"
 )
 
 // Facts is what a data directory's file system can do.
@@ -48,7 +49,7 @@ func Probe(dir string) (Facts, error) {
 
 func (d *disk) probe() (Facts, error) {
 	facts, err := d.try()
-	if noSpace(err) {
+	if osfile.NoSpace(err) {
 		facts, err = Facts{Locks: true, Syncs: true, Links: true, MapsShared: true}, nil
 	}
 	if err != nil {
@@ -93,7 +94,7 @@ func (d *disk) try() (Facts, error) {
 
 // excludes reports whether a lock on f keeps another one from locking it.
 func (d *disk) excludes(f *file) bool {
-	if ok, err := tryLock(f.File); err != nil || !ok {
+	if ok, err := osfile.TryLock(f.File); err != nil || !ok {
 		return false
 	}
 	other, _, err := d.open(f.name, os.O_RDWR)
@@ -101,6 +102,6 @@ func (d *disk) excludes(f *file) bool {
 		return false
 	}
 	defer other.Close()
-	ok, err := tryLock(other.File)
+	ok, err := osfile.TryLock(other.File)
 	return err == nil && !ok
 }

@@ -5,35 +5,15 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"berth/internal/osfile"
 )
-
-// syncContent makes the content of a file durable, and of what is known about it
-// what is needed to read it again: its size, and where it is. Its times are not.
-func syncContent(f *os.File) error {
-	return os.NewSyscallError("fdatasync", control(f, unix.Fdatasync))
-}
-
-// control calls do with the descriptor of f until no signal interrupts it.
-func control(f *os.File, do func(fd int) error) error {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	cerr := conn.Control(func(fd uintptr) {
-		for {
-			if err = do(int(fd)); err != unix.EINTR {
-				return
-			}
-		}
-	})
-	return errors.Join(cerr, err)
-}
 
 // awaitContent waits until the disk has been given the content of a file: nothing
 // of it is durable by that. The error wraps errors.ErrUnsupported where one can't
 // wait for it; any other one is as that of an fdatasync, and told only once.
 func awaitContent(f *os.File) error {
-	err := control(f, func(fd int) error {
+	err := osfile.Control(f, func(fd int) error {
 		return unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
 	})
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM) {
@@ -46,5 +26,5 @@ func awaitContent(f *os.File) error {
 // waits for nothing and promises nothing, and an error of the disk is left for
 // the fdatasync that does: asking to wait here would take it away from there.
 func beginWriteback(f *os.File, off, n int64) {
-	_ = control(f, func(fd int) error { return unix.SyncFileRange(fd, off, n, unix.SYNC_FILE_RANGE_WRITE) })
+	_ = osfile.Control(f, func(fd int) error { return unix.SyncFileRange(fd, off, n, unix.SYNC_FILE_RANGE_WRITE) })
 }

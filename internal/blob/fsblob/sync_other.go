@@ -7,9 +7,6 @@ import (
 	"os"
 )
 
-// syncContent makes a file durable.
-func syncContent(f *os.File) error { return f.Sync() }
-
 // awaitContent says that there is no such thing here.
 func awaitContent(*os.File) error { return errors.ErrUnsupported }
 

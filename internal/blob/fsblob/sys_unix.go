@@ -10,37 +10,19 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"berth/internal/osfile"
 )
 
-const (
-	hasDirSync = true
-	nonBlock   = unix.O_NONBLOCK
-)
-
-func isAny(err error, all ...syscall.Errno) bool {
-	for _, e := range all {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// noSpace reports whether err says that the file system, a quota or the largest
-// size of a file is exhausted.
-func noSpace(err error) bool { return isAny(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG) }
+const nonBlock = unix.O_NONBLOCK
 
 // busy reports whether err says that the process or the system ran short.
-func busy(err error) bool { return isAny(err, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM) }
+func busy(err error) bool { return osfile.IsAny(err, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM) }
 
 // noLinks reports whether err says that this file can't get a hard link.
 func noLinks(err error) bool {
-	return isAny(err, syscall.EPERM, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EXDEV, syscall.EMLINK)
+	return osfile.IsAny(err, syscall.EPERM, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EXDEV, syscall.EMLINK)
 }
-
-// noDirSync reports whether err says that directories can't be fsynced here, as
-// with some network file systems.
-func noDirSync(err error) bool { return isAny(err, syscall.EINVAL, syscall.ENOTSUP, syscall.ENOSYS) }
 
 // linkCount returns how many names an open file has.
 func linkCount(f *os.File) (int, error) {

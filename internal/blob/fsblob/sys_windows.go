@@ -1,49 +1,29 @@
 package fsblob
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"syscall"
 
 	"golang.org/x/sys/windows"
+
+	"berth/internal/osfile"
 )
 
-// Directories can't be fsynced on Windows; NTFS keeps their order in its log.
-const (
-	hasDirSync = false
-	nonBlock   = 0
-)
-
-func isAny(err error, all ...syscall.Errno) bool {
-	for _, e := range all {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// noSpace reports whether err says that the disk or a quota is exhausted.
-func noSpace(err error) bool {
-	return isAny(err, windows.ERROR_DISK_FULL, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_QUOTA_EXCEEDED,
-		windows.ERROR_FILE_TOO_LARGE, syscall.ENOSPC)
-}
+const nonBlock = 0
 
 // busy reports whether err says that the process or the system ran short.
 func busy(err error) bool {
-	return isAny(err, windows.ERROR_TOO_MANY_OPEN_FILES, windows.ERROR_NO_SYSTEM_RESOURCES, windows.ERROR_NOT_ENOUGH_MEMORY,
+	return osfile.IsAny(err, windows.ERROR_TOO_MANY_OPEN_FILES, windows.ERROR_NO_SYSTEM_RESOURCES, windows.ERROR_NOT_ENOUGH_MEMORY,
 		syscall.EMFILE)
 }
 
 // noLinks reports whether err says that this file can't get a hard link, as on
 // FAT and some network drives.
 func noLinks(err error) bool {
-	return isAny(err, windows.ERROR_INVALID_FUNCTION, windows.ERROR_NOT_SUPPORTED, windows.ERROR_TOO_MANY_LINKS,
+	return osfile.IsAny(err, windows.ERROR_INVALID_FUNCTION, windows.ERROR_NOT_SUPPORTED, windows.ERROR_TOO_MANY_LINKS,
 		windows.ERROR_NOT_SAME_DEVICE, windows.ERROR_INVALID_PARAMETER, syscall.EPERM, syscall.EXDEV)
 }
-
-func noDirSync(error) bool { return true }
 
 // linkCount returns how many names an open file has.
 func linkCount(f *os.File) (int, error) {

@@ -25,6 +25,7 @@ import (
 	"berth/internal/meta"
 	"berth/internal/meta/hot"
 	"berth/internal/oci"
+	"berth/internal/osfile"
 )
 
 // Options say where the records are and how long things are kept. Path must be
@@ -154,7 +155,7 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	if made {
-		if err := syncDir(filepath.Dir(db.path)); err != nil {
+		if err := osfile.SyncDir(filepath.Dir(db.path)); err != nil {
 			return err
 		}
 	}
@@ -205,7 +206,7 @@ func syncLog(path string) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return osfile.SyncDir(filepath.Dir(path))
 }
 
 // Close saves the clock and closes the database, after what is being written.

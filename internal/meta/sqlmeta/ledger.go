@@ -11,6 +11,7 @@ import (
 	"berth/internal/blob"
 	"berth/internal/meta"
 	"berth/internal/oci"
+	"berth/internal/osfile"
 )
 
 // A ledger keeps the uploads that run: in memory, from where all questions are
@@ -115,9 +116,9 @@ func (l *ledger) load(older []*running, gone func(blob.Key) (bool, error)) (whol
 		return true, nil
 	}
 	if err = l.rewrite(); err == nil {
-		err = errors.Join(syncFile(l.path), syncDir(filepath.Dir(l.path)))
+		err = errors.Join(syncFile(l.path), osfile.SyncDir(filepath.Dir(l.path)))
 	}
-	if l.torn = err != nil; l.torn && noSpace(err) {
+	if l.torn = err != nil; l.torn && osfile.NoSpace(err) {
 		return false, nil
 	}
 	return true, err
@@ -158,7 +159,7 @@ func (l *ledger) write(lines []byte) error {
 		return nil
 	}
 	l.torn = true
-	if noSpace(l.err) {
+	if osfile.NoSpace(l.err) {
 		l.err = fmt.Errorf("%w: %w", meta.ErrNoSpace, l.err)
 	}
 	l.err = fmt.Errorf("record an upload: %w", l.err)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"berth/internal/osfile"
 )
 
 // A Recovery says what OpenOrRestore found and did. Its zero value is the usual
@@ -139,7 +141,7 @@ func (r *restorer) replace(ctx context.Context) error {
 		return err
 	}
 	r.From, r.Taken, r.Age = good.Path, good.Taken, max(0, r.now.Sub(good.Taken))
-	return syncDir(filepath.Dir(r.path))
+	return osfile.SyncDir(filepath.Dir(r.path))
 }
 
 // newestGood returns the first one of the list that passes a check.
@@ -180,7 +182,7 @@ func (r *restorer) putAside() error {
 	if err := os.Remove(r.path + "-shm"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDir(filepath.Dir(r.path))
+	return osfile.SyncDir(filepath.Dir(r.path))
 }
 
 // ErrGood says that there is a database and that it is good.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"berth/internal/osfile"
 )
 
 // How long the part of the file is that the records of a run are in, how long that of
@@ -44,13 +46,13 @@ var errTaken = errors.New("another process has the database open: one process at
 // space for a new one there is none, and nothing to repeat.
 func (r *redo) take() error {
 	f, err := os.OpenFile(r.path, os.O_RDWR|os.O_CREATE, 0o600)
-	if noSpace(err) {
+	if osfile.NoSpace(err) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	ok, err := tryLock(f)
+	ok, err := osfile.TryLock(f)
 	if err == nil && !ok {
 		err = errTaken
 	}
@@ -146,7 +148,7 @@ func fillRedo(f *os.File) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, syncDir(filepath.Dir(f.Name())))
+	return errors.Join(err, osfile.SyncDir(filepath.Dir(f.Name())))
 }
 
 func writeZeros(f *os.File, from, to int64) error {
@@ -163,4 +165,4 @@ func writeZeros(f *os.File, from, to int64) error {
 type syncedFile struct{ *os.File }
 
 // Sync implements redoFile.
-func (f syncedFile) Sync() error { return syncData(f.File) }
+func (f syncedFile) Sync() error { return osfile.SyncData(f.File) }

@@ -11,6 +11,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"berth/internal/meta"
+	"berth/internal/osfile"
 )
 
 // wherever returns a dialect that finds out, by asking full, whether a file cannot be
@@ -19,7 +20,7 @@ func (d dialect) wherever(full func() bool) dialect {
 	triage := d.triage
 	d.triage = func(err error) (verdict, error) {
 		v, err := triage(err)
-		if !errors.Is(err, meta.ErrNoSpace) && (noSpace(err) || v == fatal && isFileError(err) && full()) {
+		if !errors.Is(err, meta.ErrNoSpace) && (osfile.NoSpace(err) || v == fatal && isFileError(err) && full()) {
 			return fatal, fmt.Errorf("%w: %w", meta.ErrNoSpace, err)
 		}
 		return v, err
@@ -48,7 +49,7 @@ func isFull(path string) bool {
 		}
 		err = errors.Join(err, f.Close(), os.Remove(name))
 	}
-	return noSpace(err)
+	return osfile.NoSpace(err)
 }
 
 // isFull reports whether err says that there is no space.

@@ -7,10 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"berth/internal/osfile"
 )
 
 // Idle writes what is in the log back into the database file and cuts the log.
@@ -43,7 +44,7 @@ func (db *DB) Snapshot(ctx context.Context, path string) error {
 		os.Remove(temp)
 		return fmt.Errorf("write snapshot %s: %w", path, err)
 	}
-	return syncDir(filepath.Dir(path))
+	return osfile.SyncDir(filepath.Dir(path))
 }
 
 func (db *DB) copyTo(ctx context.Context, path string) error {
@@ -153,16 +154,4 @@ func syncFile(path string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
-}
-
-// syncDir makes the names in a folder durable, where folders can be synced.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

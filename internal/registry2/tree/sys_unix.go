@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"berth/internal/osfile"
 )
 
 // An owner is whom the tree belongs to, if it is another user than root who
@@ -42,9 +44,5 @@ func syncDir(root *os.Root, name string) error {
 		return err
 	}
 	defer f.Close()
-	err = f.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		return nil
-	}
-	return err
+	return osfile.SyncNames(f)
 }
