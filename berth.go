@@ -133,7 +133,8 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := s.openTree(ctx); err != nil {
 		return nil, err
 	}
-	return s, s.openHandlers()
+	s.openHandlers()
+	return s, nil
 }
 
 // absolute fills in what the configuration leaves open, and ties its paths to

@@ -16,15 +16,9 @@ import (
 )
 
 // openHandlers sets up what clients and the operator reach.
-func (s *Server) openHandlers() error {
-	rest, err := s.newAPI(s.open, func(by event.Actor) api.Core { return s.core.As(by) })
-	if err != nil {
-		return err
-	}
-	s.clients = s.clientHandler(rest)
-	operators, err := s.newAPI(s.openToOperator, func(by event.Actor) api.Core { return s.core.As(byOperator(by)) })
-	s.admin = s.adminHandler(operators)
-	return err
+func (s *Server) openHandlers() {
+	s.clients = s.clientHandler(s.newAPI(s.open, func(by event.Actor) api.Core { return s.core.As(by) }))
+	s.admin = s.adminHandler(s.newAPI(s.openToOperator, func(by event.Actor) api.Core { return s.core.As(byOperator(by)) }))
 }
 
 // clientHandler is everything that clients can reach.
@@ -92,7 +86,7 @@ func (s *Server) peer(r *http.Request) distapi.Peer {
 }
 
 // newAPI returns the handler of what is at /api/v1/, over what open opens.
-func (s *Server) newAPI(open func(auth.Principal, event.Actor) registry.Service, core func(event.Actor) api.Core) (*api.Handler, error) {
+func (s *Server) newAPI(open func(auth.Principal, event.Actor) registry.Service, core func(event.Actor) api.Core) *api.Handler {
 	return api.New(api.Options{
 		Version: s.version, ReadOnly: s.cfg.ReadOnly,
 		Open: open, Core: core, History: s.meta, Usage: s.measuring,

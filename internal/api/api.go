@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"berth/internal/auth"
@@ -97,16 +98,16 @@ type Usage interface {
 type Handler struct {
 	o           Options
 	operations  []operation
-	description []byte
+	description func() ([]byte, error)
 	crossOrigin *http.CrossOriginProtection
 }
 
-// New returns a Handler.
-func New(o Options) (*Handler, error) {
+// New returns a Handler. Its description is made when it is first asked for: that takes
+// as long as opening the database.
+func New(o Options) *Handler {
 	h := &Handler{o: o, operations: operations(), crossOrigin: http.NewCrossOriginProtection()}
-	var err error
-	h.description, err = json.Marshal(describe(h.operations, o.Version))
-	return h, err
+	h.description = sync.OnceValues(func() ([]byte, error) { return json.Marshal(describe(h.operations, o.Version)) })
+	return h
 }
 
 // A request is one that has been understood, from someone who may make it.

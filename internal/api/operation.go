@@ -83,7 +83,7 @@ func rootOperations() []operation {
 			id: "description", method: http.MethodGet, path: "/openapi.json", status: http.StatusOK, open: true, answer: map[string]any{},
 			summary: "This description",
 			does:    "Answers with the description of the API in OpenAPI 3.1. It needs no log-in.",
-			do:      func(q *request, _ http.ResponseWriter) (any, error) { return q.h.description, nil },
+			do:      func(q *request, _ http.ResponseWriter) (any, error) { return q.h.description() },
 		},
 	}
 }

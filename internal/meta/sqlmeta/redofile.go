@@ -65,11 +65,18 @@ func (r *redo) take() error {
 
 // read returns the records of a run that are in the file.
 func (r *redo) read(run int64) ([]redoRecord, error) {
-	if r.held == nil {
+	if r.held == nil || run == 0 { // of which there is none
 		return nil, nil
 	}
 	for _, at := range []int64{0, runSize} {
-		b, err := io.ReadAll(io.NewSectionReader(r.held, at, runSize))
+		head, err := r.part(at, redoHead)
+		if err != nil {
+			return nil, err
+		}
+		if runOf(head) != run { // most starts find nothing to repeat: a start is quick
+			continue
+		}
+		b, err := r.part(at, runSize)
 		if err != nil {
 			return nil, err
 		}
@@ -78,6 +85,16 @@ func (r *redo) read(run int64) ([]redoRecord, error) {
 		}
 	}
 	return nil, nil
+}
+
+// part returns the n bytes at a place of the file, or as many of them as there are.
+func (r *redo) part(at int64, n int) ([]byte, error) {
+	b := make([]byte, n)
+	n, err := r.held.ReadAt(b, at)
+	if err == io.EOF {
+		err = nil
+	}
+	return b[:n], err
 }
 
 // prepare sees to it that there is a file, and room behind it, and returns the number

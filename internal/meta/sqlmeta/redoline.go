@@ -76,6 +76,15 @@ func cutRecord(b []byte) (r redoRecord, rest []byte, err error) {
 	return r, b[len(whole):], nil
 }
 
+// runOf returns the run of the record whose head b is, of which nothing is checked but
+// the mark; 0 if it has none.
+func runOf(b []byte) int64 {
+	if len(b) < redoHead || binary.LittleEndian.Uint32(b) != redoMark {
+		return 0
+	}
+	return int64(binary.LittleEndian.Uint64(b[8:]))
+}
+
 // readRecords returns the records that b begins with. It ends at the first that is
 // not as it was written, is another run's, or is not the next one.
 func readRecords(b []byte) (list []redoRecord) {
