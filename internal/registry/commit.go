@@ -100,9 +100,7 @@ func (c *Core) stored(ctx context.Context, d oci.Digest) (bool, error) {
 	if err != nil || known.Damaged {
 		return false, err
 	}
-	b, err := c.openBlob(ctx, known)
-	if err == nil {
-		b.Close()
+	if err = c.lookAt(ctx, known); err == nil {
 		return true, nil
 	}
 	if oci.CodeOf(err) != oci.BlobUnknown {

@@ -6,8 +6,13 @@ func ofPulls() []mutation {
 	return []mutation{
 		{
 			name: "what is in memory is served only while its file is as it was", file: remember, run: "TestRememberedDamage",
-			old: "	if err == nil && now == o.stamp {\n",
-			new: "	if err == nil || now == o.stamp {\n",
+			old: "	if err != nil || now != o.stamp {\n",
+			new: "	if err != nil && now != o.stamp {\n",
+		},
+		{
+			name: "what this process took away is not believed to be there", file: remember, run: "TestBelievedDeletions",
+			old: "return l.taken == now.taken && now",
+			new: "return now",
 		},
 		{
 			name: "the times of a file tell its states apart", file: stamp, run: "TestRememberedDamage", soak: true,

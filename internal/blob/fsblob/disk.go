@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"berth/internal/osfile"
@@ -21,6 +23,11 @@ type disk struct {
 	self *os.File // the directory itself
 	conn syscall.RawConn
 	hook hook // nil outside tests
+
+	// taken counts how often a name in the tree of blobs was taken away or given to
+	// another file. It is counted when it is done: who read it before a look can tell
+	// whether what the look found may be gone.
+	taken atomic.Int64
 
 	// plain says that the kernel can't be asked not to follow symbolic links
 	// anywhere on the way, so that it has to be checked by hand.
@@ -210,16 +217,28 @@ func (d *disk) link(from, to string) error {
 }
 
 func (d *disk) rename(from, to string) error {
+	defer d.take(from, to)
 	return d.do("rename", to, func() error { return d.names().Rename(from, to) })
 }
 
 // remove removes a file or an empty directory. That there is none is no error.
 func (d *disk) remove(name string) error {
+	defer d.take(name)
 	err := d.do("remove", name, func() error { return d.names().Remove(name) })
 	if isMissing(err) {
 		return nil
 	}
 	return err
+}
+
+// take counts that names were taken away, if they are of blobs.
+func (d *disk) take(names ...string) {
+	for _, name := range names {
+		if strings.HasPrefix(name, blobsDir) {
+			d.taken.Add(1)
+			return
+		}
+	}
 }
 
 // mkdir makes a directory, which may exist.

@@ -5,6 +5,7 @@ import (
 	"container/list"
 	"context"
 	"sync"
+	"time"
 
 	"berth/internal/blob"
 )
@@ -16,16 +17,25 @@ const maxSmall = 64 << 10
 // entryCost is what an object in memory takes besides its bytes and its names.
 const entryCost = 400
 
+// believed is for how long Open believes a look at a file that found it as it was.
+// Whoever deletes or damages a file of ours cannot tell a pull that gets its bytes
+// so soon after from one that came a moment before.
+const believed = 100 * time.Millisecond
+
 // A Remembering is a Store whose Open keeps small objects in memory: for those who
 // serve clients. Who wants to know what is on the disk asks the Store itself.
 //
 // Objects never change, but files can be deleted, damaged, replaced and put right
 // again by others. So it remembers which state of which file the bytes were read
 // from (see stamp), and serves them only as long as a look at the file finds that
-// very state. Deleting an object therefore needs no care here.
+// very state. What is said of an object, as opposed to its bytes, always rests on a
+// look: see Look. Bytes are served without one if there was one just before, and
+// this process has taken no file away since. Deleting an object therefore needs no
+// care here.
 type Remembering struct {
 	*Store
 	limit int64
+	now   func() time.Time
 
 	mu      sync.Mutex
 	used    int64
@@ -39,13 +49,24 @@ var (
 	_ blob.Looker    = (*Remembering)(nil)
 )
 
-// A remembered is the content of one object. It is never changed.
+// A remembered is the content of one object. Only when it was looked at changes.
 type remembered struct {
 	key     blob.Key
 	name    string
 	stamp   stamp
 	content []byte // nil if only the stamp was asked for so far
+	looked  look   // guarded by the lock of the memory
 }
+
+// A look is when a file was looked at; the zero one is no look. A moment is not
+// enough: see disk.taken.
+type look struct {
+	at    time.Time
+	taken int64
+}
+
+// holds reports whether l may be believed at the time of now.
+func (l look) holds(now look) bool { return l.taken == now.taken && now.at.Sub(l.at) < believed }
 
 func (r *remembered) cost() int64 {
 	return int64(len(r.content)+len(r.key)+len(r.name)) + entryCost
@@ -56,11 +77,12 @@ func (s *Store) Remember(limit int64) *Remembering {
 	if !hasStamps {
 		limit = 0
 	}
-	return &Remembering{Store: s, limit: limit, objects: make(map[blob.Key]*list.Element)}
+	return &Remembering{Store: s, limit: limit, now: time.Now, objects: make(map[blob.Key]*list.Element)}
 }
 
-// Open implements blob.Store: with one look at the file for what is in memory, and
-// as the Store's does for all else. Readers of small objects are blob.Small.
+// Open implements blob.Store: with one look at the file for what is in memory, or
+// none if there was one just before, and as the Store's does for all else. Readers
+// of small objects are blob.Small.
 func (m *Remembering) Open(ctx context.Context, key blob.Key) (blob.Reader, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -79,12 +101,13 @@ func (m *Remembering) Open(ctx context.Context, key blob.Key) (blob.Reader, erro
 	return &smallReader{reader: r, m: m, key: key, name: name, stamp: stamp}, nil
 }
 
-// Look implements blob.Looker, with one look at the file once it has been opened.
+// Look implements blob.Looker, with one look at the file once it has been opened. No
+// earlier look is believed: who is told that an object is there doesn't upload it.
 func (m *Remembering) Look(ctx context.Context, key blob.Key) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	if o := m.find(key); o != nil && m.isAsItWas(o) {
+	if o, _ := m.find(key); o != nil && m.isAsItWas(o) {
 		return o.stamp.size, nil
 	}
 	name, f, stamp, err := m.openFile(key)
@@ -102,19 +125,26 @@ func (m *Remembering) Look(ctx context.Context, key blob.Key) (int64, error) {
 // does no harm: nothing is read, and what it finds must be the very file that was
 // once reached without.
 func (m *Remembering) isAsItWas(o *remembered) bool {
+	before := m.moment()
 	now, err := m.d.stamp(o.name)
-	if err == nil && now == o.stamp {
-		return true
+	if err != nil || now != o.stamp {
+		m.forget(o.key)
+		return false
 	}
-	m.forget(o.key)
-	return false
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o.looked = before
+	return true
 }
+
+// moment returns a look that begins now.
+func (m *Remembering) moment() look { return look{m.now(), m.d.taken.Load()} }
 
 // recall opens key from memory. It returns nil where there is nothing of it, or
 // where the file is not as it was any more.
 func (m *Remembering) recall(key blob.Key) blob.Reader {
-	o := m.find(key)
-	if o == nil || o.content == nil || !m.isAsItWas(o) {
+	o, looked := m.find(key)
+	if o == nil || o.content == nil || !looked.holds(m.moment()) && !m.isAsItWas(o) {
 		return nil
 	}
 	r := &memoryReader{content: o.content}
@@ -122,16 +152,17 @@ func (m *Remembering) recall(key blob.Key) blob.Reader {
 	return r
 }
 
-// find returns what is in memory of key, or nil.
-func (m *Remembering) find(key blob.Key) *remembered {
+// find returns what is in memory of key and the last look at it, or nil.
+func (m *Remembering) find(key blob.Key) (*remembered, look) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.objects[key]
 	if e == nil {
-		return nil
+		return nil, look{}
 	}
 	m.recent.MoveToFront(e)
-	return e.Value.(*remembered)
+	o := e.Value.(*remembered)
+	return o, o.looked
 }
 
 // keep keeps o, in the place of what was used longest ago.

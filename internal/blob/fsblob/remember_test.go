@@ -12,20 +12,26 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"berth/internal/blob"
 )
 
-// openRemembering opens a data directory with a memory of limit bytes, and returns
-// what its calls of the file system are written to.
+// openRemembering opens a data directory with a memory of limit bytes, which
+// believes no earlier look, and returns what its calls of the file system are
+// written to.
 func openRemembering(t testing.TB, dir string, limit int64) (*Remembering, *opList) {
 	t.Helper()
 	if !hasStamps {
 		t.Skip("nothing is remembered on this system")
 	}
 	ops := &opList{}
-	return openTest(t, dir, ops.hook).Remember(limit), ops
+	m := openTest(t, dir, ops.hook).Remember(limit)
+	start, n := time.Now(), atomic.Int64{}
+	m.now = func() time.Time { return start.Add(time.Duration(n.Add(1)) * believed) }
+	return m, ops
 }
 
 // An opList notes what is done to the file system.
@@ -106,6 +112,115 @@ func TestRemember(t *testing.T) {
 			if got, want := ops.take(), []string{"open"}; !slices.Equal(got, want) {
 				t.Errorf("%s: got calls %v, want %v", name, got, want)
 			}
+		}
+	}
+}
+
+// TestBelieved holds for how long a pull believes the last look at a file, and that
+// nobody else does.
+func TestBelieved(t *testing.T) {
+	const content = "content"
+	dir := t.TempDir()
+	m, ops := openRemembering(t, dir, 1<<20)
+	now := time.Now()
+	m.now = func() time.Time { return now }
+	key := mustPut(t, m.Store, content)
+	pull := func(want ...string) {
+		t.Helper()
+		ops.take()
+		pulls(t, m, key, content)
+		if got := ops.take(); !slices.Equal(got, want) {
+			t.Errorf("got calls %v, want %v", got, want)
+		}
+	}
+	pull("open")
+	pull("stat") // that it was there when it was opened is not believed
+	pull()
+	now = now.Add(believed - 1)
+	pull()
+	now = now.Add(1)
+	pull("stat")
+	pull()
+
+	// Somebody else takes it away: who asks whether it is there is told.
+	o, _ := parseFinished(key)
+	at := filepath.Join(dir, o.path())
+	if err := os.Rename(at, at+".away"); err != nil {
+		t.Fatal(err)
+	}
+	pull()
+	if size, err := m.Look(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %d, %v of what is not there", size, err)
+	}
+	if got, err := bytesOf(t, m, key); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %q, %v although somebody has looked", got, err)
+	}
+	if err := os.Rename(at+".away", at); err != nil {
+		t.Fatal(err)
+	}
+	pull("open")
+	pull("stat")
+	pull()
+	if _, err := m.Look(t.Context(), key); err != nil {
+		t.Error(err)
+	}
+	now = now.Add(believed)
+	if _, err := m.Look(t.Context(), key); err != nil {
+		t.Error(err)
+	}
+	pull() // the look of another one is as good
+}
+
+// TestBelievedDeletions holds that what this process takes away is gone at once,
+// whichever part of it does so.
+func TestBelievedDeletions(t *testing.T) {
+	for name, take := range map[string]func(m *Remembering, key blob.Key) error{
+		"the memory": func(m *Remembering, key blob.Key) error { return m.Delete(t.Context(), key) },
+		"the store":  func(m *Remembering, key blob.Key) error { return m.Store.Delete(t.Context(), key) },
+		"the quarantine": func(m *Remembering, key blob.Key) error {
+			_, err := m.Store.Quarantine(t.Context(), key)
+			return err
+		},
+	} {
+		m, _ := openRemembering(t, t.TempDir(), 1<<20)
+		now := time.Now()
+		m.now = func() time.Time { return now }
+		key, other := mustPut(t, m.Store, "content"), mustPut(t, m.Store, "another")
+		for range 3 {
+			pulls(t, m, key, "content")
+			pulls(t, m, other, "another")
+		}
+		if err := take(m, key); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := bytesOf(t, m, key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("deleted by %s: got %q, %v", name, got, err)
+		}
+		pulls(t, m, other, "another")
+	}
+}
+
+// TestBelievedLate keeps bytes in memory that were read after their object was
+// deleted: nobody gets them.
+func TestBelievedLate(t *testing.T) {
+	m, _ := openRemembering(t, t.TempDir(), 1<<20)
+	now := time.Now()
+	m.now = func() time.Time { return now }
+	key := mustPut(t, m.Store, "content")
+	r, err := m.Open(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := m.Delete(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.(blob.Small).Bytes(); err != nil || string(got) != "content" {
+		t.Errorf("got %q, %v of what was open", got, err)
+	}
+	for range 2 {
+		if got, err := bytesOf(t, m, key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("got %q, %v, want nothing", got, err)
 		}
 	}
 }
