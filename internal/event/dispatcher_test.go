@@ -180,7 +180,7 @@ func TestDispatchFailure(t *testing.T) {
 	run(t, d, func() bool { return d.Cursor() == 9 })
 	want(t, s.seqs(), numbers(1, 9))
 	if !slices.Equal(waited, []int{1, 2, 3, 4, 5}) || d.Failures() != 0 {
-		t.Errorf("waited after failures %v, then there are %d", waited, d.Failures())
+		t.Fatalf("waited after failures %v, then there are %d", waited, d.Failures())
 	}
 
 	e.push(3)

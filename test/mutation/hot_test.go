@@ -95,14 +95,14 @@ func ofHot() []mutation {
 			new: "		if d, ok := hotDigest(v, id, tag); ok && d != p.Digest {",
 		},
 	}
-	for what, old := range map[string]string{
-		"tag":        "		c.note(hot.Key{Kind: hotTag, Repo: repo, Name: row[1].(string)})\n",
-		"manifest":   "		c.note(hot.Key{Kind: hotManifest, Repo: repo, Name: row[2].(string)})\n",
-		"membership": "		c.note(hot.Key{Kind: hotMembers, Repo: row[0].(int64), Name: row[1].(string)})\n",
-		"content":    "		c.note(hot.Key{Kind: hotContents, Name: row[0].(string)})\n",
-		"repository": "		c.note(hot.Key{Kind: hotRepo, Name: row[1].(string)})\n",
+	for _, of := range [][2]string{
+		{"tag", "		c.note(hot.Key{Kind: hotTag, Repo: repo, Name: row[1].(string)})\n"},
+		{"manifest", "		c.note(hot.Key{Kind: hotManifest, Repo: repo, Name: row[2].(string)})\n"},
+		{"membership", "		c.note(hot.Key{Kind: hotMembers, Repo: row[0].(int64), Name: row[1].(string)})\n"},
+		{"content", "		c.note(hot.Key{Kind: hotContents, Name: row[0].(string)})\n"},
+		{"repository", "		c.note(hot.Key{Kind: hotRepo, Name: row[1].(string)})\n"},
 	} {
-		list = append(list, mutation{name: "a changed " + what + " is dropped from memory", file: changes, run: "TestContracts", soak: true, old: old, new: ""})
+		list = append(list, mutation{name: "a changed " + of[0] + " is dropped from memory", file: changes, run: "TestContracts", soak: true, old: of[1], new: ""})
 	}
 	return list
 }
