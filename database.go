@@ -86,6 +86,26 @@ func (s *Server) keepDatabase(ctx context.Context) error {
 	}
 }
 
+// learnAgain is how long is waited when the database could not be read.
+const learnAgain = time.Minute
+
+// learn sees to it that what surely is unknown is known from memory, until ctx ends.
+func (s *Server) learn(ctx context.Context) error {
+	for {
+		var again <-chan time.Time
+		if err := s.meta.Learn(ctx); err != nil {
+			s.warn(ctx, "read what the database has, to tell from memory what it has not", err)
+			again = time.After(learnAgain)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.meta.Learnable():
+		case <-again:
+		}
+	}
+}
+
 // spaceIsShort reports whether pushes are refused for lack of space.
 func (s *Server) spaceIsShort() bool {
 	free, total, err := s.blobs.Space()

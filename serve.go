@@ -138,6 +138,7 @@ func closeAll(ls []net.Listener) {
 func (s *Server) Run(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error { return s.keepDatabase(ctx) })
+	group.Go(func() error { return s.learn(ctx) })
 	group.Go(func() error { return s.keepEvents(ctx) })
 	group.Go(func() error { return s.keepUses(ctx) })
 	group.Go(func() error { return s.keepMeasuring(ctx) })

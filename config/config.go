@@ -89,7 +89,8 @@ type Snapshots struct {
 type Cache struct {
 	// Memory bounds it. What nobody has asked for of late goes first. Manifests,
 	// tags and memberships of blobs take some 350 bytes each, a manifest its own
-	// size besides. Blobs of up to 64 KiB that were pulled are kept as well, in
+	// size besides. Up to a quarter of it goes to what tells that something surely is
+	// not there, 4 to 16 bytes for each tag, manifest and blob. Blobs of up to 64 KiB that were pulled are kept as well, in
 	// half as much again. 0 keeps nothing.
 	Memory Size `yaml:"memory"`
 }

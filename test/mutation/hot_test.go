@@ -8,7 +8,28 @@ func ofHot() []mutation {
 		audit, again    = "internal/meta/sqlmeta/audit.go", "internal/meta/sqlmeta/again.go"
 		races           = "TestLateFill|TestFillDuringCommit|TestHotAfterFailures"
 	)
+	const filter, unknown = "internal/meta/hot/filter.go", "internal/meta/sqlmeta/unknown.go"
 	list := []mutation{
+		{
+			name: "what is about to be there is no longer unknown", file: unknown, run: "TestUnknown$",
+			old: "	case \"blobs\":\n		c.unknown.Add(ofDigest(row[0].(string)))\n",
+			new: "	case \"blobs\":\n",
+		},
+		{
+			name: "what was changed before it is learnt what there is, is committed", file: unknown, run: "TestLearnBehindRecords", soak: true,
+			old: "		err := db.writer.do(ctx, outside, func(context.Context, *tx) error { return nil })\n",
+			new: "		err := error(nil)\n",
+		},
+		{
+			name: "what is added while it is learnt what there is, is not unknown", file: filter, run: "TestFilterAddedMeanwhile", soak: true,
+			old: "		next.add(h)\n	}\n	now := ",
+			new: "		_ = h\n	}\n	now := ",
+		},
+		{
+			name: "nothing is unknown once a row could not be read", file: changes, run: "TestUnreadableRow", soak: true,
+			old: "			c.unknown.GiveUp()\n",
+			new: "",
+		},
 		{
 			name: "what changes is dropped from memory before the commit", file: commit, run: races,
 			old: "		w.changes.begin(w.hot)\n		err = w.session.do(",
@@ -41,8 +62,8 @@ func ofHot() []mutation {
 		},
 		{
 			name: "memory is bounded", file: change, run: "TestBound", soak: true,
-			old: "	for c.bytes+size > c.limit {",
-			new: "	for c.bytes+size > 2*c.limit {",
+			old: "	for c.bytes+size > c.limit-c.taken && ",
+			new: "	for c.bytes+size > 2*c.limit && ",
 		},
 		{
 			name: "a failed commit leaves the memory in use", file: commit, run: races, soak: true,

@@ -117,7 +117,7 @@ func (c *Cache) unlist(e *entry) {
 // makeRoom removes what nobody has used since the hand has passed it, until there
 // are size bytes.
 func (c *Cache) makeRoom(size int64) {
-	for c.bytes+size > c.limit {
+	for c.bytes+size > c.limit-c.taken && len(c.clock) > 0 {
 		if c.hand >= len(c.clock) {
 			c.hand = 0
 		}
@@ -128,6 +128,14 @@ func (c *Cache) makeRoom(size int64) {
 		}
 		c.hand++
 	}
+}
+
+// reserve says that n bytes of the limit are somebody else's.
+func (c *Cache) reserve(n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taken = n
+	c.makeRoom(0)
 }
 
 // Stats are what a Cache has done and has.
@@ -144,5 +152,5 @@ func (c *Cache) Stats() Stats {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Stats{Hits: c.hits.sum(), Misses: c.misses.sum(), Evictions: c.evicted, Entries: len(c.clock), Bytes: c.bytes}
+	return Stats{Hits: c.hits.sum(), Misses: c.misses.sum(), Evictions: c.evicted, Entries: len(c.clock), Bytes: c.bytes + c.taken}
 }

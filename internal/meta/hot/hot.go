@@ -119,6 +119,7 @@ type Cache struct {
 
 	mu      sync.Mutex // for what follows, and for whoever changes a shard
 	bytes   int64
+	taken   int64 // of the limit, by others
 	evicted int64
 	clock   []*entry         // all, in no order: the hand goes round
 	hand    int              // the next one to look at

@@ -51,10 +51,12 @@ type changes struct {
 	list   []noted
 	all    bool // it is not known what is changed: everything may be
 	unsure bool // what is told of rows may not be what there is: none is published, nor recorded
+
+	unknown *hot.Filter // is told of what rows will be
 }
 
 // reset is called when a transaction begins.
-func (c *changes) reset() { *c = changes{list: c.list[:0]} }
+func (c *changes) reset() { *c = changes{list: c.list[:0], unknown: c.unknown} }
 
 // any reports whether there are changes.
 func (c *changes) any() bool { return c.all || len(c.list) > 0 }
@@ -93,8 +95,12 @@ func (c *changes) row(table string, was, is []any) {
 	defer func() {
 		if recover() != nil { // a column is not of the type that it ought to have
 			c.all = true
+			c.unknown.GiveUp()
 		}
 	}()
+	if is != nil {
+		c.known(table, is)
+	}
 	for _, row := range [][]any{was, is} {
 		if row != nil {
 			c.noteRow(table, row)
@@ -127,6 +133,7 @@ func (c *changes) noteRow(table string, row []any) {
 		c.note(hot.Key{Kind: hotMembers, Repo: row[0].(int64), Name: row[1].(string)})
 	case "blobs":
 		c.note(hot.Key{Kind: hotContents, Name: row[0].(string)})
+	case "losses": // nothing of them is kept
 	default:
 		// A manifest was found to be damaged, or no longer is. What is in memory may
 		// be better than what there is, and would keep it from being healed.

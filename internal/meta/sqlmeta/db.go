@@ -56,7 +56,7 @@ type Options struct {
 	Memory int64
 
 	// Doubt, if it is set, is told of answers from memory that the database does
-	// not give. It costs what the memory saves: for tests.
+	// not give, and Open reads what Learn does. It costs what the memory saves: for tests.
 	Doubt func(error)
 
 	Now     func() time.Time     // the wall clock, for the record; nil means time.Now
@@ -73,6 +73,7 @@ type DB struct {
 	path    string // absolute
 	clock   *clock
 	hot     *hot.Cache
+	unknown *hot.Filter
 	finding chan struct{} // holds a token for each FindManifest and TagNames that reads
 	reader  *reader
 	writer  *writer
@@ -136,8 +137,9 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	db.hot = hot.New(db.opts.Memory)
+	db.unknown = hot.NewFilter(db.hot)
 	dialect := sqliteDialect().wherever(func() bool { return isFull(db.path) })
-	w := &writer{dialect: dialect, hot: db.hot, redo: redo{path: db.path + redoExt, fill: fillRedo}}
+	w := &writer{dialect: dialect, hot: db.hot, changes: changes{unknown: db.unknown}, redo: redo{path: db.path + redoExt, fill: fillRedo}}
 	if w.connector, err = connectSQLite(db.path, live, writerPragmas(db.opts.maxPages), db.watch(&w.changes, &w.redo.rec)); err != nil {
 		return err
 	}
@@ -181,7 +183,10 @@ func (db *DB) open(ctx context.Context) error {
 	}
 	db.writer.tx = tx{hot: db.hot, clock: db.clock, now: db.opts.Now, grace: db.opts.Grace, delay: db.opts.Delay, keep: db.opts.Trash,
 		isImmutable: db.opts.Immutable, outbox: db.outbox, shadow: &db.shadow}
-	return db.beginUses(ctx)
+	if err := db.beginUses(ctx); err != nil || db.opts.Doubt == nil {
+		return err
+	}
+	return db.Learn(ctx)
 }
 
 // watch lets the database itself tell which rows the writer changes.

@@ -91,6 +91,15 @@ func wrongInMemory(ctx context.Context, db *DB) (wrong []string) {
 		}
 		return true
 	})
+	err := everyKey(ctx, q, func(k hot.Key) bool {
+		if db.unknown.Lacks(k) {
+			wrong = append(wrong, fmt.Sprintf("%+v is in the database, and in memory it is surely unknown", k))
+		}
+		return true
+	}, func(context.Context, time.Duration) error { return nil })
+	if err != nil {
+		wrong = append(wrong, err.Error())
+	}
 	return wrong
 }
 

@@ -43,7 +43,7 @@ func (db *DB) withGrace(b meta.Blob, m hotMember) meta.Blob {
 
 // FindBlob implements meta.Blobs.
 func (db *DB) FindBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.Blob, error) {
-	if db.hotNowhere(ctx, d) {
+	if db.surelyNowhere(ctx, d) || db.hotNowhere(ctx, d) {
 		return meta.Blob{}, notFound(meta.ErrNotFound, "blob "+d.String(), repo)
 	}
 	v := db.hot.View()
@@ -171,7 +171,7 @@ func (db *DB) keepNowhere(moment hot.Moment, d oci.Digest) {
 
 // FindContent implements meta.Blobs.
 func (db *DB) FindContent(ctx context.Context, d oci.Digest) (meta.Blob, error) {
-	if db.hotNowhere(ctx, d) {
+	if db.surelyNowhere(ctx, d) || db.hotNowhere(ctx, d) {
 		return meta.Blob{}, meta.ErrNotFound
 	}
 	v := db.hot.View()

@@ -13,7 +13,7 @@ import (
 // row that changes, to know what that changes of what is kept in memory.
 func watched() map[string]int {
 	return map[string]int{
-		"repos": 3, "tags": 3, "manifests": shortManifest, "repo_blobs": 4, "blobs": 4, "damaged_manifests": 1,
+		"repos": 3, "tags": 3, "manifests": shortManifest, "repo_blobs": 4, "blobs": 4, "losses": 2, "damaged_manifests": 1,
 	}
 }
 
