@@ -43,9 +43,6 @@ func (db *DB) withGrace(b meta.Blob, m hotMember) meta.Blob {
 
 // FindBlob implements meta.Blobs.
 func (db *DB) FindBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.Blob, error) {
-	if db.surelyNowhere(ctx, d) || db.hotNowhere(ctx, d) {
-		return meta.Blob{}, notFound(meta.ErrNotFound, "blob "+d.String(), repo)
-	}
 	v := db.hot.View()
 	if id, ok := hotNumber(v, repo); ok {
 		if b, ok := db.hotBlob(v, id, d); ok && v.Whole() {
@@ -58,6 +55,9 @@ func (db *DB) FindBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.B
 			}
 			return b, nil
 		}
+	}
+	if db.surelyNowhere(ctx, d) || db.hotNowhere(ctx, d) {
+		return meta.Blob{}, notFound(meta.ErrNotFound, "blob "+d.String(), repo)
 	}
 	return db.readBlob(ctx, repo, d)
 }
@@ -171,9 +171,6 @@ func (db *DB) keepNowhere(moment hot.Moment, d oci.Digest) {
 
 // FindContent implements meta.Blobs.
 func (db *DB) FindContent(ctx context.Context, d oci.Digest) (meta.Blob, error) {
-	if db.surelyNowhere(ctx, d) || db.hotNowhere(ctx, d) {
-		return meta.Blob{}, meta.ErrNotFound
-	}
 	v := db.hot.View()
 	if b, ok := v.Get(hot.Key{Kind: hotContents, Name: d.String()}).(*meta.Blob); ok && v.Whole() {
 		if db.doubts(ctx) {
@@ -181,6 +178,9 @@ func (db *DB) FindContent(ctx context.Context, d oci.Digest) (meta.Blob, error) 
 			db.doubt(v, "content "+d.String(), *b, has, err)
 		}
 		return *b, nil
+	}
+	if db.surelyNowhere(ctx, d) || db.hotNowhere(ctx, d) {
+		return meta.Blob{}, meta.ErrNotFound
 	}
 	return db.readContent(ctx, d)
 }

@@ -85,6 +85,7 @@ func TestNowhereDoubted(t *testing.T) {
 	a := mustRepo(t, "a")
 	pushBlob(t, db, a, "layer")
 	d := oci.SHA256.FromBytes([]byte("layer"))
+	db.hot.Forget()
 	db.keepNowhere(db.hot.Moment(), d)
 	if _, err := db.FindContent(t.Context(), d); !isNotFound(err) || len(doubts) != 1 {
 		t.Errorf("%v; doubts: %v", err, doubts)
