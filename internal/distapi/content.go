@@ -101,26 +101,26 @@ func number(s string) int64 {
 	return n
 }
 
-// oneRange leaves in r the Range header that http.ServeContent shall answer, in
-// a form that it reads as we do, and reports whether there is one. The error is
+// oneRange returns the request that http.ServeContent shall answer, with a Range header
+// in a form that it reads as we do and no other; nil if all is to be sent. The error is
 // what a range that is not there gets.
-func oneRange(w http.ResponseWriter, r *http.Request, tag string, size int64) (bool, error) {
+func oneRange(w http.ResponseWriter, r *http.Request, tag string, size int64) (*http.Request, error) {
 	var ask span
 	condition := first(r.Header, "If-Range") // of a date never holds: ours have none
 	if r.Method == http.MethodGet && (condition == "" || condition == tag) {
 		ask = readRange(first(r.Header, "Range"), size)
 	}
-	delete(r.Header, "If-Range")
-	delete(r.Header, "Range")
-	total := strconv.FormatInt(size, 10)
 	switch ask.kind {
 	case spanOne:
-		r.Header.Set("Range", "bytes="+strconv.FormatInt(ask.first, 10)+"-"+strconv.FormatInt(ask.last, 10))
+		part := r.WithContext(r.Context())
+		part.Header = http.Header{"Range": {"bytes=" + strconv.FormatInt(ask.first, 10) + "-" + strconv.FormatInt(ask.last, 10)}}
+		return part, nil
 	case spanNone:
+		total := strconv.FormatInt(size, 10)
 		w.Header().Set("Content-Range", "bytes */"+total)
-		return false, refuse(http.StatusRequestedRangeNotSatisfiable, oci.RangeInvalid, "the blob has "+total+" bytes, and none in that range")
+		return nil, refuse(http.StatusRequestedRangeNotSatisfiable, oci.RangeInvalid, "the blob has "+total+" bytes, and none in that range")
 	}
-	return ask.kind == spanOne, nil
+	return nil, nil
 }
 
 // blobGet serves GET and HEAD of a blob.
@@ -144,8 +144,6 @@ func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error
 		}
 		return err
 	}
-	delete(r.Header, "If-Match")
-	delete(r.Header, "If-None-Match")
 	part, err := oneRange(w, r, tag, size)
 	if err != nil {
 		return err
@@ -153,8 +151,8 @@ func (h *Handler) blobGet(w http.ResponseWriter, r *http.Request, c *call) error
 	// The Reader itself, not what it is embedded in: only a file that is seen to
 	// be one is sent by the kernel.
 	switch {
-	case part:
-		http.ServeContent(w, r, "", time.Time{}, b.Reader)
+	case part != nil:
+		http.ServeContent(w, part, "", time.Time{}, b.Reader)
 	case b == nil:
 		header["Content-Length"] = c.value(strconv.FormatInt(size, 10))
 		w.WriteHeader(http.StatusOK)

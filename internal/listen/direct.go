@@ -268,7 +268,7 @@ func (c *conn) request(body []byte) (*http.Request, *reply) {
 	r := http.Request{
 		ContentLength: h.length,
 		Method:        h.method, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: h.header(), Body: http.NoBody, Host: h.host, RemoteAddr: c.turns.far.remote, RequestURI: target,
+		Header: h.header, Body: http.NoBody, Host: h.host, RemoteAddr: c.turns.far.remote, RequestURI: target,
 	}
 	if len(body) > 0 {
 		e.body.Reset(bytes.Clone(body))

@@ -18,23 +18,30 @@ type head struct {
 	method string
 	target []byte // of what was sent
 
-	// What stands behind the first line, as the last head had it, and what it means.
-	// Clients mostly send the same again.
-	raw     []byte
-	fields  []field
+	fields // of the last one
+
+	// Clients mostly send the same fields again: one kind for manifests, one for blobs, one
+	// for each step of a push.
+	known [maxKnown]fields
+	next  int // of known that is given up for the next
+}
+
+// fields are what stands behind the first line, and what it means. They are never
+// changed, so that requests share them.
+type fields struct {
+	raw     string // with the empty line at its end
+	header  http.Header
 	host    string
 	length  int64 // of the body
 	chunked bool  // it has none, and comes in chunks
 }
 
-// A field is one line of a header.
-type field struct{ key, value string }
-
-// maxFields is how many fields a head has that is read, and maxRaw for how many bytes
-// of them it is worth while to remember what they mean.
+// maxFields is how many fields a head has that is read, maxRaw for how many bytes
+// of them it is worth while to remember what they mean, and maxKnown how often.
 const (
 	maxFields = 32
 	maxRaw    = 2 << 10
+	maxKnown  = 4
 )
 
 // read reads the head that p begins with, and reports whether it is a whole one that
@@ -45,17 +52,21 @@ func (h *head) read(p []byte) bool {
 		return false
 	}
 	rest := p[end:]
-	if len(h.raw) > 0 && bytes.HasPrefix(rest, h.raw) {
-		h.size = end + len(h.raw)
-		return true
+	for i := range h.known {
+		if k := &h.known[i]; k.raw != "" && len(rest) >= len(k.raw) && string(rest[:len(k.raw)]) == k.raw {
+			h.fields, h.size = *k, end+len(k.raw)
+			return true
+		}
 	}
-	n, ok := h.readFields(rest)
-	h.size = end + n
-	h.raw = h.raw[:0]
-	if ok && n <= maxRaw {
-		h.raw = append(h.raw, rest[:n]...)
+	if !h.readFields(rest) {
+		return false
 	}
-	return ok
+	h.size = end + len(h.raw)
+	if len(h.raw) <= maxRaw {
+		h.known[h.next] = h.fields
+		h.next = (h.next + 1) % maxKnown
+	}
+	return true
 }
 
 // isUnfinished reports whether p may be the beginning of a head that is read. Lines
@@ -101,69 +112,81 @@ func methodOf(b []byte) string {
 	return ""
 }
 
-// readFields reads the header up to and including the empty line at its end, and
-// returns how long it is.
-func (h *head) readFields(p []byte) (n int, ok bool) {
-	h.fields, h.host, h.length, h.chunked = h.fields[:0], "", 0, false
-	end := bytes.Index(p, []byte("\r\n\r\n"))
-	if end < 0 {
-		return 0, false
+// readFields reads the header up to and including the empty line at its end.
+func (h *head) readFields(p []byte) bool {
+	h.fields = fields{}
+	const end = "\r\n\r\n"
+	size := bytes.Index(p, []byte(end))
+	if size < 0 {
+		return false
 	}
-	n = end + len("\r\n\r\n")
-	text := string(p[:end]) // in one piece: values are parts of it
+	h.raw = string(p[:size+len(end)]) // in one piece: values are parts of it
+	text := h.raw[:size]
+	lines := strings.Count(text, "\n") + 1
+	if lines > maxFields+1 { // one is Host
+		return false
+	}
+	h.header = make(http.Header, lines)
+	values := make([]string, 0, lines)
 	for line := range strings.SplitSeq(text, "\r\n") {
-		f, ok := readField(line)
-		if !ok || len(h.fields) == maxFields || !h.heed(f) {
-			return 0, false
+		key, value, ok := readField(line)
+		if !ok || !h.heed(key, value) {
+			return false
 		}
-		if f.key != "Host" && f.key != "Transfer-Encoding" {
-			h.fields = append(h.fields, f)
+		if key == "Host" || key == "Transfer-Encoding" {
+			continue
 		}
+		if had := h.header[key]; had != nil {
+			h.header[key] = append(had, value)
+			continue
+		}
+		values = append(values, value)
+		h.header[key] = values[len(values)-1 : len(values) : len(values)]
 	}
-	return n, h.host != ""
+	return h.host != ""
 }
 
 // readField reads one line.
-func readField(line string) (field, bool) {
+func readField(line string) (key, value string, ok bool) {
 	name, value, ok := strings.Cut(line, ":")
 	if !ok || name == "" {
-		return field{}, false
+		return "", "", false
 	}
 	for i := range len(name) {
 		if !isAlnum(name[i]) && name[i] != '-' {
-			return field{}, false
+			return "", "", false
 		}
 	}
 	for i := range len(value) {
 		if (value[i] < ' ' || value[i] > '~') && value[i] != '\t' {
-			return field{}, false
+			return "", "", false
 		}
 	}
-	return field{textproto.CanonicalMIMEHeaderKey(name), textproto.TrimString(value)}, true
+	return textproto.CanonicalMIMEHeaderKey(name), textproto.TrimString(value), true
 }
 
 // heed heeds what a field means for the connection. It reports false where that is
 // for net/http to decide.
-func (h *head) heed(f field) bool {
-	switch f.key {
+func (f *fields) heed(key, value string) bool {
+	switch key {
 	case "Host":
-		if h.host != "" || !isHost(f.value) {
+		if f.host != "" || !isHost(value) {
 			return false
 		}
-		h.host = f.value
+		f.host = value
 	case "Content-Length":
-		n, err := strconv.ParseInt(f.value, 10, 63)
-		if err != nil || !isNumber(f.value) || h.has("Content-Length") || h.chunked {
+		n, err := strconv.ParseInt(value, 10, 63)
+		if err != nil || !isNumber(value) || f.header["Content-Length"] != nil || f.chunked {
 			return false
 		}
-		h.length = n
+		f.length = n
 	case "Transfer-Encoding":
-		if f.value != "chunked" || h.has("Content-Length") || h.chunked {
+		if value != "chunked" || f.header["Content-Length"] != nil || f.chunked {
 			return false
 		}
-		h.chunked = true
+		f.chunked = true
 	case "Connection":
-		return strings.EqualFold(f.value, "keep-alive")
+		return strings.EqualFold(value, "keep-alive")
 	case "Trailer", "Te", "Upgrade", "Expect", "Pragma", "Http2-Settings":
 		return false
 	}
@@ -171,15 +194,6 @@ func (h *head) heed(f field) bool {
 }
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
-
-func (h *head) has(key string) bool {
-	for _, f := range h.fields {
-		if f.key == key {
-			return true
-		}
-	}
-	return false
-}
 
 // url returns what the target means, in u if that is easy.
 func (h *head) url(u *url.URL) (*url.URL, string, error) {
@@ -203,19 +217,4 @@ func isPlainPath(s string) bool {
 		}
 	}
 	return true
-}
-
-// header returns the fields. Nothing of it is shared with other requests but text.
-func (h *head) header() http.Header {
-	header := make(http.Header, len(h.fields))
-	values := make([]string, len(h.fields))
-	for i, f := range h.fields {
-		values[i] = f.value
-		if had := header[f.key]; had != nil {
-			header[f.key] = append(had, f.value)
-		} else {
-			header[f.key] = values[i : i+1 : i+1]
-		}
-	}
-	return header
 }

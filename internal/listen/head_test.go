@@ -3,6 +3,7 @@ package listen
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -75,6 +76,34 @@ func TestHead(t *testing.T) {
 	}
 }
 
+// TestKnownHeads holds that fields are read anew when others came in between, whichever
+// are still known, and that those that come again share what they mean.
+func TestKnownHeads(t *testing.T) {
+	var h head
+	text := func(n int) []byte {
+		return fmt.Appendf(nil, "PUT /%d HTTP/1.1\r\nHost: host%d\r\nContent-Length: %d\r\nA: %d\r\nA: x\r\n\r\n", n, n, n, n)
+	}
+	check := func(n int) {
+		t.Helper()
+		if p := text(n); !h.read(p) || h.size != len(p) || h.host != fmt.Sprint("host", n) || h.length != int64(n) ||
+			!reflect.DeepEqual(h.header, http.Header{"Content-Length": {fmt.Sprint(n)}, "A": {fmt.Sprint(n), "x"}}) {
+			t.Fatalf("%d: got %+v", n, h.fields)
+		}
+	}
+	for kinds := 1; kinds <= 2*maxKnown; kinds++ {
+		for n := range 3 * kinds {
+			check(n % kinds)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { h.read(text(1)) }) - testing.AllocsPerRun(100, func() { text(1) }); n > 0 {
+		t.Errorf("what is known takes %v allocations", n)
+	}
+	if h.read([]byte("GET / HTTP/1.1\r\nA: b\r\n\r\n")) {
+		t.Error("a head without a host is read")
+	}
+	check(1)
+}
+
 // FuzzHead holds that heads that are read mean what they mean to net/http, and end
 // where they end there, whatever was read before.
 func FuzzHead(f *testing.F) {
@@ -112,9 +141,9 @@ func compareHead(t *testing.T, h *head, p []byte) {
 		return
 	}
 	if h.method != want.Method || target != want.RequestURI || h.host != want.Host || h.length != want.ContentLength ||
-		!reflect.DeepEqual(h.header(), want.Header) || !reflect.DeepEqual(u, want.URL) || want.Close || want.TransferEncoding != nil ||
+		!reflect.DeepEqual(h.header, want.Header) || !reflect.DeepEqual(u, want.URL) || want.Close || want.TransferEncoding != nil ||
 		want.Proto != "HTTP/1.1" || want.Trailer != nil || (h.length == 0) != (want.Body == http.NoBody) {
-		t.Errorf("%q: got %+v, %v, %v, want %+v", p, h, u, h.header(), want)
+		t.Errorf("%q: got %+v, %v, %v, want %+v", p, h, u, h.header, want)
 	}
 	rest := int64(len(p) - h.size)
 	if n, _ := io.Copy(io.Discard, want.Body); n != min(rest, h.length) {
@@ -126,8 +155,8 @@ func compareHead(t *testing.T, h *head, p []byte) {
 // to net/http, and end there.
 func compareChunks(t *testing.T, h *head, p []byte, want *http.Request) {
 	if want.ContentLength != -1 || !slices.Equal(want.TransferEncoding, []string{"chunked"}) || h.length != 0 ||
-		h.method != want.Method || !reflect.DeepEqual(h.header(), want.Header) {
-		t.Errorf("%q: got %+v, %v, want %+v", p, h, h.header(), want)
+		h.method != want.Method || !reflect.DeepEqual(h.header, want.Header) {
+		t.Errorf("%q: got %+v, %v, want %+v", p, h, h.header, want)
 	}
 	body := p[h.size:]
 	var whole, pieces chunks
