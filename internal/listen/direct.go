@@ -61,8 +61,8 @@ type turns struct {
 	head   head
 
 	// set when the connection begins
-	begin func() (context.Context, context.CancelFunc) // a request
-	far   farEnd
+	ctx context.Context // of all requests: it belongs to the connection
+	far farEnd
 }
 
 // A farEnd is the other end of a connection.
@@ -244,6 +244,7 @@ func (t *turns) rest() {
 // An exchange is what one request takes, in one piece.
 type exchange struct {
 	reply reply
+	ctx   requestContext
 	url   url.URL
 	body  wholeBody
 }
@@ -263,18 +264,17 @@ func (c *conn) request(body []byte) (*http.Request, *reply) {
 	if err != nil {
 		return nil, nil
 	}
-	ctx, cancel := c.turns.begin()
-	e.reply = reply{c: c, cancel: cancel, isHead: h.method == http.MethodHead, length: -1}
-	r := http.Request{
-		ContentLength: h.length,
-		Method:        h.method, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: h.header, Body: http.NoBody, Host: h.host, RemoteAddr: c.turns.far.remote, RequestURI: target,
-	}
+	e.ctx.Context = c.turns.ctx
+	e.reply = reply{c: c, ctx: &e.ctx, isHead: h.method == http.MethodHead, length: -1}
+	r := new(http.Request).WithContext(&e.ctx)
+	r.ContentLength = h.length
+	r.Method, r.URL, r.Proto, r.ProtoMajor, r.ProtoMinor = h.method, u, "HTTP/1.1", 1, 1
+	r.Header, r.Body, r.Host, r.RemoteAddr, r.RequestURI = h.header, http.NoBody, h.host, c.turns.far.remote, target
 	if len(body) > 0 {
 		e.body.Reset(bytes.Clone(body))
 		r.Body = &e.body
 	}
-	return r.WithContext(ctx), &e.reply
+	return r, &e.reply
 }
 
 // answer has the handler answer r, and sends what it has said. What comes meanwhile
@@ -285,12 +285,12 @@ func (c *conn) answer(w *reply, r *http.Request, ahead []byte) (n int, err error
 	d.running.Add(1)
 	defer d.running.Add(-1)
 	d.limit.begin(c)
-	c.watch.begin(w.cancel, ahead)
+	c.watch.begin(w.ctx, ahead)
 	c.parcel.open(d.parcels)
 	w.header = d.scraps.headers.Get().(http.Header)
 	goesOn := false
 	defer func() {
-		w.cancel()
+		w.ctx.end()
 		c.dropHeld()
 		n, err = c.watch.end(c)
 		if !d.limit.end(c) && err == nil && goesOn {
@@ -300,7 +300,7 @@ func (c *conn) answer(w *reply, r *http.Request, ahead []byte) (n int, err error
 		}
 	}()
 	d.handler.ServeHTTP(w, r)
-	w.cancel()
+	w.ctx.end()
 	goesOn = w.finish()
 	return 0, nil
 }
@@ -308,25 +308,25 @@ func (c *conn) answer(w *reply, r *http.Request, ahead []byte) (n int, err error
 // A watch reads on while a request takes long, since nothing else tells that its
 // client has left.
 type watch struct {
-	mu     sync.Mutex
-	cancel context.CancelFunc // of the request; nil without one
-	ahead  []byte
-	n      int
-	err    error
-	done   chan struct{} // closed when the reading has ended; nil if it has not begun
+	mu    sync.Mutex
+	ctx   *requestContext // nil without a request
+	ahead []byte
+	n     int
+	err   error
+	done  chan struct{} // closed when the reading has ended; nil if it has not begun
 }
 
-func (w *watch) begin(cancel context.CancelFunc, ahead []byte) {
+func (w *watch) begin(ctx *requestContext, ahead []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cancel, w.ahead, w.n, w.err, w.done = cancel, ahead, 0, nil, nil
+	w.ctx, w.ahead, w.n, w.err, w.done = ctx, ahead, 0, nil, nil
 }
 
 // start begins to read, if a request is being answered and nobody reads yet.
 func (w *watch) start(c *conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cancel == nil || w.done != nil || len(w.ahead) == 0 {
+	if w.ctx == nil || w.done != nil || len(w.ahead) == 0 {
 		return
 	}
 	w.done = make(chan struct{})
@@ -334,20 +334,20 @@ func (w *watch) start(c *conn) {
 		close(w.done)
 		return
 	}
-	go func(cancel context.CancelFunc) {
+	go func(ctx *requestContext) {
 		defer close(w.done)
 		w.n, w.err = c.read(w.ahead)
 		if w.err != nil && !errors.Is(w.err, os.ErrDeadlineExceeded) {
-			cancel()
+			ctx.end()
 		}
-	}(w.cancel)
+	}(w.ctx)
 }
 
 // end ends the reading, and returns what came of it.
 func (w *watch) end(c *conn) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cancel = nil
+	w.ctx = nil
 	if w.done == nil {
 		return 0, nil
 	}
@@ -382,7 +382,7 @@ func (c *conn) newTurns(ctx context.Context) {
 	ctx, end := context.WithCancel(ctx)
 	release := c.release
 	c.release = func() { end(); release() }
-	c.turns.begin = func() (context.Context, context.CancelFunc) { return context.WithCancel(ctx) }
+	c.turns.ctx = ctx
 	c.turns.far = newFarEnd(c.RemoteAddr().String())
 }
 

@@ -17,7 +17,7 @@ import (
 // have no trailers.
 type reply struct {
 	c      *conn
-	cancel func() // ends the request's context
+	ctx    *requestContext
 	header http.Header
 	isHead bool
 
