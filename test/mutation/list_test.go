@@ -13,23 +13,23 @@ func ofFiles() []mutation {
 	return []mutation{
 		{
 			name: "fsync of the file", file: commit, run: "TestOrder$",
-			old: "	return w.f.Sync()\n",
-			new: "	return nil\n",
+			old: "		return w.s.syncNames(unsynced, w.f.Sync)\n",
+			new: "		return w.s.syncNames(unsynced)\n",
 		},
 		{
 			name: "the disk is given the file before there is a name", file: commit, run: "TestOrder$",
-			old: "		err = w.f.Await()\n",
-			new: "		err = nil\n",
+			old: "		err := w.f.Await()\n",
+			new: "		err := error(nil)\n",
 		},
 		{
 			name: "fsync of the file before there is a name", file: commit, run: "TestOrder$", soak: true,
-			old: "		err = w.f.Sync()\n",
-			new: "		err = nil\n",
+			old: "		if err := w.f.Sync(); err != nil {\n",
+			new: "		if err := error(nil); err != nil {\n",
 		},
 		{
 			name: "fsync of the directory", file: commit, run: "TestOrder$",
-			old: "content <- s.d.syncDir(hexDir) }",
-			new: "content <- nil }",
+			old: "done <- s.d.syncDir(hexDir) }",
+			new: "done <- nil }",
 		},
 		{
 			name: "fsync of the directories above", file: commit, run: "TestOrder$", soak: true,

@@ -61,26 +61,27 @@ func (w *writer) commit(ctx context.Context, d oci.Digest) error {
 // once the disk has been given the content, that is waited for, and one commit of
 // its journal has everything then; else the content is fsynced first.
 func (w *writer) makeDurable(target object) error {
-	var err error
 	given := w.s.ordered && !w.s.renames.Load()
 	if given {
-		err = w.f.Await()
+		err := w.f.Await()
 		given = !errors.Is(err, errors.ErrUnsupported)
+		if given && err != nil {
+			return err
+		}
 	}
 	if !given {
-		err = w.f.Sync()
+		if err := w.f.Sync(); err != nil {
+			return err
+		}
 	}
+	unsynced, err := w.place(target)
 	if err != nil {
 		return err
 	}
-	unsynced, err := w.place(target)
-	if err == nil {
-		err = w.s.syncNames(unsynced)
+	if given {
+		return w.s.syncNames(unsynced, w.f.Sync)
 	}
-	if err != nil || !given {
-		return err
-	}
-	return w.f.Sync()
+	return w.s.syncNames(unsynced)
 }
 
 // place gives the file its final name and returns the directories of which the
@@ -159,22 +160,35 @@ func (s *Store) makeDirs(hexDir string) ([]string, error) {
 }
 
 // syncNames makes a new final name durable: the entries of dirs, from the top
-// down, and at the same time the content of the last one. A file system with a
-// journal has written all of it with the first of these fsyncs, and would spend
-// another wait for the disk on each that comes after.
-func (s *Store) syncNames(dirs []string) error {
+// down, and at the same time the content of the last one, and what others make
+// durable. A file system with a journal has written all of it with the first of
+// these fsyncs, and would spend another wait for the disk on each that comes after.
+func (s *Store) syncNames(dirs []string, others ...func() error) error {
 	hexDir := dirs[len(dirs)-1]
-	content := make(chan error, 1)
-	go func() { content <- s.d.syncDir(hexDir) }()
+	done := make(chan error, 1+len(others))
+	go func() { done <- s.d.syncDir(hexDir) }()
+	for _, sync := range others {
+		go func() { done <- sync() }()
+	}
+	err := s.syncEntries(dirs)
+	for range 1 + len(others) {
+		err = errors.Join(err, <-done)
+	}
+	return err
+}
+
+// syncEntries makes the entries of dirs durable, from the top down, and notes that
+// of all but the last one.
+func (s *Store) syncEntries(dirs []string) error {
 	for _, dir := range dirs {
 		if err := s.d.syncDir(path.Dir(dir)); err != nil {
-			return errors.Join(err, <-content)
+			return err
 		}
-		if dir != hexDir {
+		if dir != dirs[len(dirs)-1] {
 			s.synced.Store(dir, true)
 		}
 	}
-	return <-content
+	return nil
 }
 
 // loseIfUnsynced gives the object up if err is that of an fsync: its file goes,
