@@ -13,8 +13,8 @@ func ofFiles() []mutation {
 	return []mutation{
 		{
 			name: "fsync of the file", file: commit, run: "TestOrder$",
-			old: "		return w.s.syncNames(unsynced, w.f.Sync)\n",
-			new: "		return w.s.syncNames(unsynced)\n",
+			old: "		return w.s.syncNames(d, unsynced, w.f.Sync)\n",
+			new: "		return w.s.syncNames(d, unsynced)\n",
 		},
 		{
 			name: "the disk is given the file before there is a name", file: commit, run: "TestOrder$",
@@ -28,13 +28,18 @@ func ofFiles() []mutation {
 		},
 		{
 			name: "fsync of the directory", file: commit, run: "TestOrder$",
-			old: "done <- s.d.syncDir(hexDir) }",
+			old: "done <- d.syncDir(hexDir) }",
 			new: "done <- nil }",
 		},
 		{
 			name: "fsync of the directories above", file: commit, run: "TestOrder$", soak: true,
-			old: "	for _, dir := range dirs {\n		if err := s.d.syncDir(",
-			new: "	for _, dir := range dirs[:0] {\n		if err := s.d.syncDir(",
+			old: "	for _, dir := range dirs {\n		if err := d.syncDir(",
+			new: "	for _, dir := range dirs[:0] {\n		if err := d.syncDir(",
+		},
+		{
+			name: "directories that vanish are not kept", file: commit, run: "TestKeptDirVanishes", soak: true,
+			old: "		d.leave()\n",
+			new: "",
 		},
 		{
 			name: "a failed fsync loses the object", file: commit, run: "TestFsyncFailsOnce",

@@ -27,6 +27,7 @@ func (d *disk) names() namer {
 type place struct {
 	dir  int
 	base string
+	kept bool // the directory stays open
 }
 
 // place opens the directory of name, to be closed by leave. ok is false if
@@ -39,15 +40,23 @@ func (b beneath) place(name string) (p place, ok bool, err error) {
 	if dir == "" {
 		dir = "."
 	}
-	p = place{base: base}
-	p.dir, err = b.d.openat2(dir, unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: inside})
+	p = place{base: base, kept: b.d.kept != nil}
+	if p.kept {
+		p.dir, err = b.d.keptDir(dir)
+	} else {
+		p.dir, err = b.d.openat2(dir, unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: inside})
+	}
 	if unusual(err) {
 		return p, false, nil
 	}
 	return p, true, err
 }
 
-func (p place) leave() { _ = unix.Close(p.dir) }
+func (p place) leave() {
+	if !p.kept {
+		_ = unix.Close(p.dir)
+	}
+}
 
 // do calls f with the place of name; instead is for when there is an unusual way
 // to it.

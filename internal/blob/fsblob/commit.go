@@ -74,27 +74,30 @@ func (w *writer) makeDurable(target object) error {
 			return err
 		}
 	}
-	unsynced, err := w.place(target)
+	d := w.s.d.near()
+	defer d.leave()
+	unsynced, err := w.place(d, target)
 	if err != nil {
 		return err
 	}
 	if given {
-		return w.s.syncNames(unsynced, w.f.Sync)
+		return w.s.syncNames(d, unsynced, w.f.Sync)
 	}
-	return w.s.syncNames(unsynced)
+	return w.s.syncNames(d, unsynced)
 }
 
 // place gives the file its final name and returns the directories of which the
-// entry in their parent has to be fsynced.
-func (w *writer) place(target object) (unsynced []string, err error) {
+// entry in their parent has to be fsynced. It works by d, which keeps them open.
+func (w *writer) place(d *disk, target object) (unsynced []string, err error) {
 	for range maxPlace {
-		if unsynced, err = w.s.makeDirs(target.hexDir()); err == nil {
-			err = w.name(target)
+		if unsynced, err = w.s.makeDirs(d, target.hexDir()); err == nil {
+			err = w.name(d, target)
 		}
 		if !isMissing(err) {
 			return unsynced, err
 		}
 		// A directory vanished under us, or the upload was deleted.
+		d.leave()
 		if _, lerr := w.s.d.lstat(uploadPath(w.key)); lerr != nil {
 			return nil, lerr
 		}
@@ -104,9 +107,9 @@ func (w *writer) place(target object) (unsynced []string, err error) {
 
 // name links or renames the file to its final name. That it has that name
 // already is success: this is then the same Commit again.
-func (w *writer) name(target object) error {
+func (w *writer) name(d *disk, target object) error {
 	if !w.s.renames.Load() {
-		err := w.s.d.link(uploadPath(w.key), target.path())
+		err := d.link(uploadPath(w.key), target.path())
 		if errors.Is(err, fs.ErrExist) {
 			if ok, serr := w.isAt(target); ok || serr != nil {
 				return serr
@@ -142,13 +145,13 @@ func (w *writer) isAt(target object) (bool, error) {
 // makeDirs makes the directories down to hexDir and returns those whose entry in
 // their parent is not known to be durable. The last one always is among them:
 // there are too many of those to remember.
-func (s *Store) makeDirs(hexDir string) ([]string, error) {
+func (s *Store) makeDirs(d *disk, hexDir string) ([]string, error) {
 	var unsynced []string
 	for _, dir := range prefixes(hexDir)[len(prefixes(blobsDir)):] {
 		if _, ok := s.synced.Load(dir); ok {
 			continue
 		}
-		if err := s.d.mkdir(dir, sharedDir); err != nil {
+		if err := d.mkdir(dir, sharedDir); err != nil {
 			if isMissing(err) { // somebody tidied up
 				s.synced.Clear()
 			}
@@ -163,14 +166,14 @@ func (s *Store) makeDirs(hexDir string) ([]string, error) {
 // down, and at the same time the content of the last one, and what others make
 // durable. A file system with a journal has written all of it with the first of
 // these fsyncs, and would spend another wait for the disk on each that comes after.
-func (s *Store) syncNames(dirs []string, others ...func() error) error {
+func (s *Store) syncNames(d *disk, dirs []string, others ...func() error) error {
 	hexDir := dirs[len(dirs)-1]
 	done := make(chan error, 1+len(others))
-	go func() { done <- s.d.syncDir(hexDir) }()
+	go func() { done <- d.syncDir(hexDir) }()
 	for _, sync := range others {
 		go func() { done <- sync() }()
 	}
-	err := s.syncEntries(dirs)
+	err := s.syncEntries(d, dirs)
 	for range 1 + len(others) {
 		err = errors.Join(err, <-done)
 	}
@@ -179,9 +182,9 @@ func (s *Store) syncNames(dirs []string, others ...func() error) error {
 
 // syncEntries makes the entries of dirs durable, from the top down, and notes that
 // of all but the last one.
-func (s *Store) syncEntries(dirs []string) error {
+func (s *Store) syncEntries(d *disk, dirs []string) error {
 	for _, dir := range dirs {
-		if err := s.d.syncDir(path.Dir(dir)); err != nil {
+		if err := d.syncDir(path.Dir(dir)); err != nil {
 			return err
 		}
 		if dir != dirs[len(dirs)-1] {

@@ -226,13 +226,13 @@ func (s *Store) putData(d oci.Digest, content []byte) error {
 	}
 	temp := dataPath(d) + "." + string(o.id) + ".tmp"
 	for range maxPlace {
-		unsynced, err := s.makeDirs(o.hexDir())
+		unsynced, err := s.makeDirs(s.d, o.hexDir())
 		if err == nil {
 			err = s.writeNew(temp, content)
 		}
 		if err == nil {
 			if err = s.d.rename(temp, dataPath(d)); err == nil {
-				return s.syncNames(unsynced)
+				return s.syncNames(s.d, unsynced)
 			}
 		}
 		if !isMissing(err) { // else a Delete removed the directory under us

@@ -27,7 +27,10 @@ type disk struct {
 	// taken counts how often a name in the tree of blobs was taken away or given to
 	// another file. It is counted when it is done: who read it before a look can tell
 	// whether what the look found may be gone.
-	taken atomic.Int64
+	taken *atomic.Int64
+
+	// kept are directories that stay open until leave; nil if none do.
+	kept *keptDirs
 
 	// plain says that the kernel can't be asked not to follow symbolic links
 	// anywhere on the way, so that it has to be checked by hand.
@@ -58,7 +61,7 @@ func openDisk(dir string) (*disk, error) {
 
 // openRoot makes a disk of root, which it closes on an error.
 func openRoot(root *os.Root) (*disk, error) {
-	d := &disk{root: root}
+	d := &disk{root: root, taken: new(atomic.Int64)}
 	var err error
 	if d.self, err = root.Open("."); err != nil {
 		root.Close()
@@ -101,6 +104,18 @@ func makeDataDir(dir string) error {
 }
 
 func (d *disk) close() error { return errors.Join(d.self.Close(), d.root.Close()) }
+
+// near returns a disk that keeps the directories open to which its names lead, for
+// who does several things in the same ones one after the other. It must be given up
+// by leave, soon, since it doesn't notice that a directory is moved or replaced.
+func (d *disk) near() *disk {
+	n := *d
+	n.kept = new(keptDirs)
+	return &n
+}
+
+// leave closes the directories that are kept open. Nobody may be using them.
+func (d *disk) leave() { d.kept.close() }
 
 // do does f, under the hook if there is one.
 func (d *disk) do(op, name string, f func() error) error {

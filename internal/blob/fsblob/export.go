@@ -101,7 +101,7 @@ func (e *Export) give(ctx context.Context, from string, d oci.Digest, size int64
 	if there, err := e.to.d.lstat(to); err == nil && there.Mode().IsRegular() && there.Size() == size {
 		return WasThere, e.to.d.syncDir(o.hexDir())
 	}
-	unsynced, err := e.to.makeDirs(o.hexDir())
+	unsynced, err := e.to.makeDirs(e.to.d, o.hexDir())
 	if err != nil {
 		return WasThere, err
 	}
@@ -116,7 +116,7 @@ func (e *Export) give(ctx context.Context, from string, d oci.Digest, size int64
 	if err := e.to.d.rename(temp, to); err != nil {
 		return transfer, errors.Join(err, e.to.d.remove(temp))
 	}
-	return transfer, e.to.syncNames(unsynced)
+	return transfer, e.to.syncNames(e.to.d, unsynced)
 }
 
 // link makes temp another name of the file from, and reports whether it is one:

@@ -49,6 +49,11 @@ func (d *disk) openSyncer(name string) (syncer, error) {
 	if d.plain {
 		return d.openDir(name)
 	}
+	if d.kept != nil {
+		if fd, err := d.keptDir(name); err == nil {
+			return &keptSyncer{rawFile{fd, name}}, nil
+		}
+	}
 	fd, err := d.openFD(name, unix.O_RDONLY, fs.ModeDir)
 	if err != nil {
 		return nil, err
