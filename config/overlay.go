@@ -76,6 +76,9 @@ func (v Value) split() Value {
 // every problem, those of the source first.
 func (o Overlay) apply(c *Config, origins map[string]string) Problems {
 	problems := Problems(slices.Clone(o.Problems))
+	if len(o.Values) == 0 { // as of most sources
+		return problems
+	}
 	known := fields()
 	for _, v := range o.Values {
 		i := slices.IndexFunc(known, func(f field) bool { return f.path == v.Path })
