@@ -8,9 +8,8 @@ import (
 
 const (
 	// Hold is how long a line may wait for others: too short for anybody who
-	// looks on, long enough that thousands of requests a second are a few hundred
-	// writes.
-	Hold = 2 * time.Millisecond
+	// looks on, long enough that thousands of requests a second are a hundred writes.
+	Hold = 10 * time.Millisecond
 
 	// maxWaiting is how many bytes may wait, besides one line of each caller.
 	maxWaiting = 64 << 10
