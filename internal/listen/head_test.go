@@ -95,7 +95,9 @@ func TestKnownHeads(t *testing.T) {
 			check(n % kinds)
 		}
 	}
-	if n := testing.AllocsPerRun(100, func() { h.read(text(1)) }) - testing.AllocsPerRun(100, func() { text(1) }); n > 0 {
+	check(1)
+	again := text(1)
+	if n := testing.AllocsPerRun(100, func() { h.read(again) }); n > 0 {
 		t.Errorf("what is known takes %v allocations", n)
 	}
 	if h.read([]byte("GET / HTTP/1.1\r\nA: b\r\n\r\n")) {
