@@ -17,8 +17,10 @@ import (
 	"strings"
 	"testing"
 
+	"berth/internal/blob"
 	"berth/internal/event"
 	"berth/internal/meta"
+	"berth/internal/oci"
 	"berth/test/realtest"
 )
 
@@ -44,8 +46,45 @@ func cutOps(t *testing.T) []operation {
 		if i >= 4 && len(all) > 0 {
 			list, all = append(list, all[0]), all[1:]
 		}
+		list = append(list, cutUpload(a, i)...)
 	}
 	return append(list, all...)
+}
+
+// cutUpload returns changes of the i-th upload, and the end of one that began before.
+// None stays empty: the next process would give it a key of its own.
+func cutUpload(a oci.Repo, i int) []operation {
+	u := meta.Upload{ID: meta.UploadID(fmt.Sprint("upload ", i)), Repo: a, Key: blob.Key(fmt.Sprint("key ", i)), Algorithm: oci.SHA256, By: "who"}
+	save := func(ctx context.Context, db *DB) error {
+		now, err := db.FindUpload(ctx, a, u.ID)
+		if err != nil {
+			return err
+		}
+		now.Size += int64(100 * (i + 1))
+		now.Hash, now.State = []byte{byte(i)}, bytes.Repeat([]byte{byte(now.Size)}, 200)
+		return db.SaveUpload(ctx, now)
+	}
+	list := []operation{{name: "begin", do: func(ctx context.Context, db *DB) error {
+		if err := db.CreateUpload(ctx, u); err != nil {
+			return err
+		}
+		return save(ctx, db)
+	}}}
+	if i%3 > 0 {
+		list = append(list, operation{name: "move on", do: save})
+	}
+	if i%4 < 2 || i < 2 {
+		return list
+	}
+	of, content := fmt.Sprint("upload ", i-2), fmt.Sprint("content ", i-2)
+	return append(list, operation{name: "end", do: func(ctx context.Context, db *DB) error {
+		now, err := db.FindUpload(ctx, a, meta.UploadID(of))
+		if err != nil {
+			return err
+		}
+		_, err = db.CommitUpload(ctx, now, meta.Blob{Digest: oci.SHA256.FromBytes([]byte(content)), Key: blob.Key("end of " + of), Size: 1}, event.Actor{})
+		return err
+	}})
 }
 
 // interlude does what changes nothing and concerns how changes are kept.
@@ -75,7 +114,37 @@ func round(n, of int) (from, to int) { return of * n / cutRounds, (of + 1) * n /
 // A cutState is what there was after a change.
 type cutState struct {
 	dump    string
-	durable bool // whoever was told of it
+	durable bool     // whoever was told of it
+	uploads []string // that run
+}
+
+// uploadsOf says which uploads run, and how far each is.
+func uploadsOf(db *DB) (list []string) {
+	db.ledger.mu.Lock()
+	defer db.ledger.mu.Unlock()
+	for _, r := range db.ledger.all {
+		list = append(list, cutUploadText(r.Upload))
+	}
+	return list
+}
+
+// withBegun adds to uploads that run how they were begun, a moment before a process
+// saw how they are.
+func withBegun(db *DB) []string {
+	list := uploadsOf(db)
+	for _, r := range db.ledger.all {
+		list = append(list, cutUploadText(meta.Upload{ID: r.ID, Repo: r.Repo, By: r.By, Algorithm: r.Algorithm}))
+	}
+	return list
+}
+
+// cutUploadText says all there is to say of an upload. The key of an empty one is
+// another one for each process.
+func cutUploadText(u meta.Upload) string {
+	if u.Size == 0 {
+		u.Key = ""
+	}
+	return fmt.Sprint(u.ID, u.Repo, u.By, u.Key, u.Size, u.Algorithm, u.Hash, u.State, u.Version)
 }
 
 // cutStates makes the changes and returns the states between, and which changes
@@ -87,7 +156,7 @@ func cutStates(t *testing.T, template string, ops []operation) (states []cutStat
 	for r := range cutRounds {
 		db := mustOpen(t, frozen(path, nil))
 		if r == 0 {
-			states = append(states, cutState{dump(t, db), true})
+			states = append(states, cutState{dump(t, db), true, withBegun(db)})
 		}
 		for i, to := round(len(ops), r); i < to; i++ {
 			was := db.Stats()
@@ -96,7 +165,7 @@ func cutStates(t *testing.T, template string, ops []operation) (states []cutStat
 			if now.Commits-was.Commits > 1 {
 				skip = append(skip, i)
 			}
-			states = append(states, cutState{dump(t, db), now.Synced > was.Synced})
+			states = append(states, cutState{dump(t, db), now.Synced > was.Synced, withBegun(db)})
 		}
 		if err := errors.Join(db.reader.close(), db.writer.close()); err != nil { // without saving the clock
 			t.Fatal(err)
@@ -138,8 +207,8 @@ func TestCutWorker(t *testing.T) {
 
 // A cutCall is a system call on one of the files.
 type cutCall struct {
-	name       string // write, sync or cut
-	file       string // what stands behind the path of the database
+	name       string // write, sync, cut or rename
+	file       string // what stands behind the path of the database; see followRenames
 	off        int64
 	data       []byte
 	begin, end int // lines
@@ -154,9 +223,28 @@ var (
 // inFolder stands for the names in the folder.
 const inFolder = "/"
 
-// isLeft reports whether a file is none of those that this is about: memory that is
-// shared, and uploads, which TestTornLines is about.
-func isLeft(file string) bool { return file == "-shm" || strings.HasPrefix(file, ledgerExt) }
+// sharedMemory is a file that this is not about.
+const sharedMemory = "-shm"
+
+// ledgerNext is the file that is renamed to that of the uploads.
+const ledgerNext = ledgerExt + "-new"
+
+// followRenames gives the file of uploads another name each time that another one is renamed
+// to it: which of them is there after a loss of power is not certain.
+func followRenames(calls []cutCall) {
+	n, present := 0, ledgerExt
+	next := func() string { return fmt.Sprintf("%s %d", ledgerNext, n) }
+	for i := range calls {
+		switch c := &calls[i]; {
+		case c.name == "rename":
+			c.file, present, n = next(), next(), n+1
+		case c.file == ledgerNext:
+			c.file = next()
+		case c.file == ledgerExt:
+			c.file = present
+		}
+	}
+}
 
 func unhex(t *testing.T, s string) []byte {
 	t.Helper()
@@ -208,14 +296,21 @@ func parseCut(t *testing.T, path string, text []byte) (calls []cutCall, lines in
 			file, ours = inFolder, true
 		}
 		if strings.Contains(m[2], "unlink") || strings.Contains(m[2], "rename") {
+			var names []string
 			for _, name := range cutName.FindAllStringSubmatch(line, -1) {
-				if s := string(unhex(t, name[1])); strings.HasPrefix(s, path) && !isLeft(strings.TrimPrefix(s, path)) {
-					t.Fatalf("the test knows nothing of names that change, such as %s", s)
+				if s, ours := strings.CutPrefix(string(unhex(t, name[1])), path); ours && s != sharedMemory {
+					names = append(names, s)
 				}
+			}
+			switch {
+			case slices.Equal(names, []string{ledgerNext, ledgerExt}):
+				calls = append(calls, cutCall{name: "rename", begin: lines, end: lines})
+			case len(names) > 0:
+				t.Fatalf("the test knows nothing of names that change, such as %q", names)
 			}
 			continue
 		}
-		if !ours || isLeft(file) {
+		if !ours || file == sharedMemory {
 			continue
 		}
 		c := cutCall{name: "write", file: file, begin: lines, end: lines}
@@ -265,7 +360,7 @@ func readDisk(t *testing.T, path string) disk {
 		}
 		d[strings.TrimPrefix(p, path)] = b
 	}
-	delete(d, "-shm")
+	delete(d, sharedMemory)
 	delete(d, "-said")
 	return d
 }
@@ -293,6 +388,8 @@ func (d disk) cut(calls []cutCall, at, sector int, keep func() bool) disk {
 	for file, b := range d {
 		now[file] = bytes.Clone(b)
 	}
+	uploads, renamed := ledgerExt, true // which of the files has its name, and whether that was the last
+	defer func() { now.name(uploads) }()
 	for i, c := range calls {
 		if c.begin > at || c.name == "sync" || c.file == "-said" || lost[c.file] {
 			continue
@@ -302,7 +399,14 @@ func (d disk) cut(calls []cutCall, at, sector int, keep func() bool) disk {
 				return s.name == "sync" && s.file == file && s.begin > c.end && s.end <= at
 			})
 		}
+		if c.name == "rename" {
+			if renamed = renamed && (synced(inFolder) || keep()); renamed {
+				uploads = c.file
+			}
+			continue
+		}
 		b, is := now[c.file]
+		is = is || strings.HasPrefix(c.file, ledgerNext+" ") // it is there if it is renamed
 		if lost[c.file] = !is && !synced(inFolder) && !keep(); lost[c.file] {
 			continue
 		}
@@ -330,6 +434,23 @@ func (d disk) cut(calls []cutCall, at, sector int, keep func() bool) disk {
 	return now
 }
 
+// name gives the file of uploads its name, and takes away all others that were to
+// have it but one.
+func (d disk) name(uploads string) {
+	b, is := d[uploads]
+	for file, left := range d {
+		if strings.HasPrefix(file, ledgerNext+" ") {
+			delete(d, file)
+			if file != uploads {
+				d[ledgerNext] = left // as it was left behind
+			}
+		}
+	}
+	if is || uploads != ledgerExt {
+		d[ledgerExt] = b
+	}
+}
+
 // told returns how many changes had been begun and, of those, which was the last
 // durable one that was answered, at a line.
 func told(calls []cutCall, at int, states []cutState) (begun, done int) {
@@ -354,6 +475,7 @@ type cutTest struct {
 	states []cutState
 	rng    *rand.Rand
 	tried  int
+	ran    int // uploads that were still there
 }
 
 // check opens what a loss of power has left, and reports whether all is there that
@@ -370,7 +492,7 @@ func (c *cutTest) check(d disk, begun, done int, what string) bool {
 	}
 	defer db.Close()
 	got := dump(c.T, db)
-	if err := db.Check(c.Context()); err != nil {
+	if err := errors.Join(db.Check(c.Context()), c.uploads(db, begun)); err != nil {
 		c.Errorf("%s: %v", what, err)
 		return false
 	}
@@ -382,6 +504,25 @@ func (c *cutTest) check(d disk, begun, done int, what string) bool {
 	is := slices.IndexFunc(c.states, func(s cutState) bool { return s.dump == got })
 	c.Errorf("%s: there is state %d (-1: none that there was), want %d to %d", what, is, done, begun)
 	return false
+}
+
+// uploads holds that each upload that seems to run once ran like that, and that it
+// has no key of which something is recorded to have come. Nobody was promised that
+// any of them is there.
+func (c *cutTest) uploads(db *DB, begun int) error {
+	list := uploadsOf(db)
+	c.ran += len(list)
+	for _, u := range list {
+		if !slices.ContainsFunc(c.states[:begun+1], func(s cutState) bool { return slices.Contains(s.uploads, u) }) {
+			return fmt.Errorf("there never was this upload: %s", u)
+		}
+	}
+	for key := range db.ledger.keys {
+		if is, err := db.keyIsRecorded(c.Context(), key); err != nil || is {
+			return fmt.Errorf("an upload writes to %s, of which something came already (%v)", key, err)
+		}
+	}
+	return nil
 }
 
 // ways are how much of what was not synced is there.
@@ -432,9 +573,10 @@ func TestPowerCuts(t *testing.T) {
 		}
 		lines += n
 	}
+	followRenames(calls)
 	seed := rand.Uint64()
 	c := &cutTest{T: t, states: states, rng: rand.New(rand.NewPCG(seed, 1))}
-	defer func() { t.Logf("%d losses of power, seed %d", c.tried, seed) }()
+	defer func() { t.Logf("%d losses of power, after which %d uploads ran; seed %d", c.tried, c.ran, seed) }()
 	order := slices.Sorted(maps.Keys(c.ways()))
 	for i := range images {
 		at := calls[c.rng.IntN(len(calls))].begin
@@ -460,6 +602,7 @@ func TestPowerCuts(t *testing.T) {
 func (c *cutTest) again(d disk, begun, done int, what string) {
 	path := d.write(c.T)
 	calls, _ := traceCut(c.T, path, 0, 0, "")
+	followRenames(calls)
 	for _, call := range calls {
 		if call.file == "-said" {
 			continue
