@@ -368,16 +368,17 @@ func TestEveryFault(t *testing.T) {
 		t.Run(op.name, func(t *testing.T) {
 			t.Parallel()
 			tr := newTrial(t, template, op)
-			soak, step := os.Getenv("BERTH_SOAK") != "", failure(1)
-			if !soak { // each way begins at another call, so that each call fails in one of them
-				step = dead + 1
+			soak, step := os.Getenv("BERTH_SOAK") != "", 1
+			const ways = 2 * (dead + 1) // of failing: the change is recorded, or committed at once
+			if !soak {                  // each way begins at another call, so that each call fails in one of them
+				step = int(ways)
 			}
-			for mode := range 2 * (dead + 1) {
+			for mode := range ways {
 				tr.recorded = mode > dead
 				if tr.brief && !soak && mode%(dead+1) != after {
 					continue
 				}
-				for n := 1 + int(mode%step); tr.fault(t, n, mode%(dead+1)); n += int(step) {
+				for n := 1 + int(mode)%step; tr.fault(t, n, mode%(dead+1)); n += step {
 					if n > 200 {
 						t.Fatal("the operation never gets through")
 					}
