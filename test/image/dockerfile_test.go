@@ -58,12 +58,18 @@ func goImage(t *testing.T, docker *realtest.DockerCLI) string {
 	if err := os.MkdirAll(filepath.Join(dir, "go"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// What Go has compiled once it need not compile in every run of this test: the
-	// cache is kept, and lies in the image where Go looks for it.
-	kept := filepath.Join(realtest.ToolsDir(t), "dockerfile-cache")
+	// What nobody reads who compiles: it need not be packed and unpacked.
+	find(t, filepath.Join(dir, "mod"), "-name", "testdata", "-prune", "-exec", "rm", "-r", "{}", "+")
+	find(t, filepath.Join(dir, "mod", "cache", "download"), "-name", "*.zip", "-delete")
+	// What is of others Go need not compile in every run of this test: the cache of
+	// that is kept, and lies in the image where Go looks for it.
+	kept := filepath.Join(realtest.ToolsDir(t), "dockerfile-libraries")
 	env := []string{"GOCACHE=" + kept, "CGO_ENABLED=0", "GOFLAGS=", "GOAMD64=v1", "GOARM64=v8.0"}
-	goTool(t, env, "build", "-trimpath", "-buildvcs=false", "-o", os.DevNull, "./cmd/berth")
-	goTool(t, env, "build", "-o", os.DevNull, "./build/dist")
+	const others = "{{if .Module}}{{if not .Module.Main}}{{.ImportPath}}{{end}}{{else}}{{.ImportPath}}{{end}}"
+	libraries := strings.Fields(goTool(t, env, "list", "-deps", "-f", others, "./cmd/berth"))
+	goTool(t, env, append([]string{"build", "-trimpath", "-buildvcs=false"}, libraries...)...)
+	libraries = strings.Fields(goTool(t, env, "list", "-deps", "-f", others, "./build/dist"))
+	goTool(t, env, append([]string{"build"}, libraries...)...)
 	if out, err := exec.Command("cp", "-a", kept, filepath.Join(dir, "cache")).CombinedOutput(); err != nil {
 		t.Fatalf("cp: %v\n%s", err, out)
 	}
@@ -76,6 +82,7 @@ func goImage(t *testing.T, docker *realtest.DockerCLI) string {
 			t.Fatalf("cp: %v\n%s", err, out)
 		}
 	}
+	find(t, filepath.Join(dir, "go", "src"), "-mindepth", "1", "-maxdepth", "1", "-name", "cmd", "-exec", "rm", "-r", "{}", "+")
 	if out, err := exec.Command("cp", realtest.Busybox(t), filepath.Join(dir, "sh")).CombinedOutput(); err != nil {
 		t.Fatalf("cp: %v\n%s", err, out)
 	}
@@ -86,6 +93,13 @@ func goImage(t *testing.T, docker *realtest.DockerCLI) string {
 		"ENV PATH=/usr/local/go/bin:/bin GOCACHE=/cache GOPROXY=off GOTOOLCHAIN=local GOPATH=/go\n")
 	docker.Run("build", "--network=none", "-q", "-t", "go-for-berth", dir)
 	return "go-for-berth"
+}
+
+func find(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("find", args...).CombinedOutput(); err != nil {
+		t.Fatalf("find: %v\n%s", err, out)
+	}
 }
 
 func goEnv(t *testing.T, name string) string {
