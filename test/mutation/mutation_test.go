@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"berth/test/realtest"
 )
 
 // A mutation is one exact change of a file, and the tests that must notice it.
@@ -219,7 +221,7 @@ func (m mutation) check(t *testing.T, root string) {
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout=2m", "-run", m.run, m.tests())
 	cmd.Dir = root
 	// By the environment, so that a test which builds the program builds this one.
-	cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
+	cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay, realtest.ProgramVar+"=")
 	out, err := cmd.CombinedOutput()
 	m.noticed(t, out, err)
 }

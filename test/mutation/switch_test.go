@@ -13,7 +13,7 @@ import (
 
 // switchVar names the mutation that a program with switches has: its number in the
 // list. Without it the program is as it is.
-const switchVar = "BERTH_MUTANT"
+const switchVar = "BERTH_TEST_MUTANT"
 
 // switchFile is what every package gets that has switches.
 const switchFile = "package %s\n\nimport \"os\"\n\nvar berthMutant = os.Getenv(\"" + switchVar + "\")\n"

@@ -92,9 +92,16 @@ type build struct {
 	err  error
 }
 
-// Berth returns the path of the berth binary, built when first asked for.
+// ProgramVar names a berth binary that make test has built from these sources.
+const ProgramVar = "BERTH_TEST_PROGRAM"
+
+// Berth returns the path of the berth binary, built when first asked for if
+// nobody has built it.
 func Berth(t testing.TB) string {
 	t.Helper()
+	if path := os.Getenv(ProgramVar); path != "" {
+		return path
+	}
 	return built(t, "berth", "./cmd/berth", []string{"CGO_ENABLED=0"})
 }
 
