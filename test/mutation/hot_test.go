@@ -9,7 +9,28 @@ func ofHot() []mutation {
 		races           = "TestLateFill|TestFillDuringCommit|TestHotAfterFailures"
 	)
 	const filter, unknown = "internal/meta/hot/filter.go", "internal/meta/sqlmeta/unknown.go"
+	const recall = "internal/meta/sqlmeta/recall.go"
 	list := []mutation{
+		{
+			name: "what the transaction has changed of a tag is not told from memory", file: recall, run: "TestInOneBatch",
+			old: "	return d, ok && !t.changes.touch(k)\n",
+			new: "	return d, ok\n",
+		},
+		{
+			name: "what was read before a change is not learnt", file: changes, run: "TestInOneBatch", soak: true,
+			old: "		if _, changed := last[n.key]; !changed {",
+			new: "		if true {",
+		},
+		{
+			name: "a new tag is refused where there is one", file: "internal/meta/sqlmeta/tags.go", run: "TestBehindItsBack", soak: true,
+			old: "		text = sqlNewTag\n",
+			new: "",
+		},
+		{
+			name: "a new blob is refused where there is one", file: "internal/meta/sqlmeta/uploads.go", run: "TestBehindItsBack", soak: true,
+			old: "		text = sqlNewBlob\n",
+			new: "",
+		},
 		{
 			name: "what is about to be there is no longer unknown", file: unknown, run: "TestUnknown$",
 			old: "	case \"blobs\":\n		c.unknown.Add(ofDigest(row[0].(string)))\n",

@@ -76,7 +76,7 @@ func (t *tx) hotPart(repo int64, d oci.Digest) (presence, bool) {
 		return presence{present, size}, true
 	}
 	k := hot.Key{Kind: hotManifest, Repo: repo, Name: d.String()}
-	m, ok := t.hot.View().Get(k).(*meta.Manifest)
+	m, ok := t.hot.View().Get(k).(*hotManifestRow)
 	if !ok || t.changes.touch(k) {
 		return presence{}, false
 	}
@@ -179,7 +179,7 @@ func (db *DB) compare(ctx context.Context, p meta.ManifestPut) (meta.ManifestRes
 		slices.ContainsFunc(at, func(m int64) bool { return m != id }) {
 		return res, false, nil
 	}
-	lacks, err := missing(ctx, db.reader, id)
+	lacks, err := missing(ctx, db.reader, id, func(meta.Blob, hotMember) {})
 	if err != nil {
 		return res, false, err
 	}
@@ -203,24 +203,36 @@ func (db *DB) compare(ctx context.Context, p meta.ManifestPut) (meta.ManifestRes
 }
 
 // missing returns the parts of a stored manifest that its repository does not
-// have, and whether it had them once. What is damaged counts as lost.
-func missing(ctx context.Context, q querier, manifest int64) (map[string]bool, error) {
+// have, and whether it had them once. What is damaged counts as lost. It calls has
+// with the blobs that are there.
+func missing(ctx context.Context, q querier, manifest int64, has func(meta.Blob, hotMember)) (map[string]bool, error) {
 	var found map[string]bool
-	err := q.each(ctx, `SELECT f.digest, b.damaged IS NOT NULL OR l.digest IS NOT NULL FROM manifest_refs f
-		LEFT JOIN repo_blobs m ON m.repo_id = f.repo_id AND m.digest = f.digest
-		LEFT JOIN blobs b ON b.digest = m.digest
-		LEFT JOIN losses l ON l.repo_id = f.repo_id AND l.digest = f.digest
-		WHERE f.manifest_id = $1 AND (b.damaged IS NULL OR b.damaged = 1)
-		AND NOT EXISTS (SELECT 1 FROM manifests c WHERE c.repo_id = f.repo_id AND c.digest = f.digest)`,
+	err := q.each(ctx, `SELECT f.digest, COALESCE(b.key, ''), COALESCE(b.size, 0), COALESCE(m.touched, 0), COALESCE(m.candidate, 0),
+		CASE WHEN b.damaged = 0 THEN 0
+		WHEN EXISTS (SELECT 1 FROM manifests c WHERE c.repo_id = f.repo_id AND c.digest = f.digest) THEN 1
+		WHEN b.damaged = 1 OR EXISTS (SELECT 1 FROM losses l WHERE l.repo_id = f.repo_id AND l.digest = f.digest) THEN 2 ELSE 3 END
+		FROM manifest_refs f LEFT JOIN repo_blobs m ON m.repo_id = f.repo_id AND m.digest = f.digest
+		LEFT JOIN blobs b ON b.digest = m.digest WHERE f.manifest_id = $1`,
 		args{manifest}, func(scan func(...any) error) error {
+			const asBlob, asManifest, asLost = 0, 1, 2
+			b := meta.Blob{Left: meta.Forever}
+			var m hotMember
 			var digest string
-			var lost bool
-			err := scan(&digest, &lost)
-			if found == nil {
+			var is int
+			err := scan(&digest, &b.Key, &b.Size, &m.touched, &m.candidate, &is)
+			switch {
+			case err != nil || is == asManifest:
+				return err
+			case is == asBlob:
+				if b.Digest, err = oci.ParseDigest(digest); err == nil {
+					has(b, m)
+				}
+				return err
+			case found == nil:
 				found = make(map[string]bool)
 			}
-			found[digest] = lost
-			return err
+			found[digest] = is == asLost
+			return nil
 		})
 	return found, err
 }

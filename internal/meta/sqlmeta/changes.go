@@ -12,9 +12,9 @@ import (
 // What is kept in memory. A value is of exactly one row, or of a list, so that
 // the rows which a transaction changes say what it changes here: see changes.row.
 const (
-	hotRepo      hot.Kind = iota // by name: hotRepoRow
+	hotRepo      hot.Kind = iota // by name: *hotRepoRow
 	hotTag                       // by repository and tag: its oci.Digest
-	hotManifest                  // by repository and digest: *meta.Manifest, whose body is what its digest says
+	hotManifest                  // by repository and digest: *hotManifestRow, whose body is what its digest says
 	hotMembers                   // by repository and digest of a blob: hotMember
 	hotContents                  // by digest: *meta.Blob
 	hotTags                      // by repository: what is made of its tags
@@ -24,6 +24,13 @@ const (
 
 // A hotRepoRow is what is kept of a repository.
 type hotRepoRow struct {
+	id     int64
+	listed bool // it is known to have a manifest
+}
+
+// A hotManifestRow is what is kept of a manifest.
+type hotManifestRow struct {
+	meta.Manifest
 	id int64
 }
 
@@ -49,14 +56,15 @@ type noted struct {
 // watch. Only the writer uses it.
 type changes struct {
 	list   []noted
-	all    bool // it is not known what is changed: everything may be
-	unsure bool // what is told of rows may not be what there is: none is published, nor recorded
+	all    bool    // it is not known what is changed: everything may be
+	learnt []noted // values that the transaction has read
+	unsure bool    // what is told of rows may not be what there is: none is published, nor recorded
 
 	unknown *hot.Filter // is told of what rows will be
 }
 
 // reset is called when a transaction begins.
-func (c *changes) reset() { *c = changes{list: c.list[:0], unknown: c.unknown} }
+func (c *changes) reset() { *c = changes{list: c.list[:0], learnt: c.learnt[:0], unknown: c.unknown} }
 
 // any reports whether there are changes.
 func (c *changes) any() bool { return c.all || len(c.list) > 0 }
@@ -147,7 +155,7 @@ func (c *changes) publishRow(table string, row []any) {
 	switch table {
 	case "repos":
 		k := hot.Key{Kind: hotRepo, Name: row[1].(string)}
-		c.list = append(c.list, noted{k, &hotRepoRow{id: row[0].(int64)}, sizeRepo})
+		c.list = append(c.list, noted{k, &hotRepoRow{id: row[0].(int64), listed: row[2].(int64) != 0}, sizeRepo})
 	case "tags":
 		d, err := oci.ParseDigest(row[2].(string))
 		if err == nil {
@@ -184,6 +192,11 @@ func (c *changes) publish(to *hot.Cache, m hot.Moment) {
 	for k, n := range last {
 		if n.value != nil {
 			to.Put(m, k, n.value, n.size)
+		}
+	}
+	for _, n := range c.learnt {
+		if _, changed := last[n.key]; !changed { // else it may have been read before
+			to.Put(m, n.key, n.value, n.size)
 		}
 	}
 }

@@ -244,12 +244,16 @@ func (db *DB) write(ctx context.Context, k kind, run mutation) error {
 
 func (db *DB) mutate(ctx context.Context, k kind, run mutation) error {
 	var recorded bool
-	err := db.writer.do(ctx, k, func(ctx context.Context, t *tx) error {
+	counted := func(ctx context.Context, t *tx) error {
 		before := t.recorded
 		err := run(ctx, t)
 		recorded = t.recorded > before
 		return err
-	})
+	}
+	err := db.writer.do(ctx, k, counted)
+	if errors.Is(err, errClash) { // what it took for true is forgotten
+		err = db.writer.do(ctx, k, counted)
+	}
 	if err != nil {
 		return err
 	}

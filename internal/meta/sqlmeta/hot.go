@@ -15,14 +15,14 @@ import (
 // What values take in memory, without their keys. A test compares it with what the
 // runtime says.
 const (
-	sizeRepo   = 8
+	sizeRepo   = 16
 	sizeMember = 16
 )
 
 func sizeTag(d oci.Digest) int64 { return 16 + int64(len(d.String())) }
 
-func sizeManifest(m *meta.Manifest) int64 {
-	return 128 + int64(len(m.Digest.String())+len(m.MediaType)+len(m.Subject.String())+cap(m.Body))
+func sizeManifest(m *hotManifestRow) int64 {
+	return 136 + int64(len(m.Digest.String())+len(m.MediaType)+len(m.Subject.String())+cap(m.Body))
 }
 
 func sizeContent(b *meta.Blob) int64 { return 64 + int64(len(b.Digest.String())+len(b.Key)) }
@@ -33,11 +33,12 @@ const maxBody = 64 << 10
 
 // manifestOfRow returns the manifest of a whole row of the table, nil if it is not
 // whole or not as its digest says.
-func manifestOfRow(row []any) *meta.Manifest {
+func manifestOfRow(row []any) *hotManifestRow {
 	if len(row) != wholeManifest {
 		return nil
 	}
-	m := &meta.Manifest{MediaType: row[3].(string), Body: row[10].([]byte), Pushed: time.UnixMicro(row[7].(int64)).UTC()}
+	m := &hotManifestRow{id: row[0].(int64)}
+	m.MediaType, m.Body, m.Pushed = row[3].(string), row[10].([]byte), time.UnixMicro(row[7].(int64)).UTC()
 	var err error
 	if m.Digest, err = oci.ParseDigest(row[2].(string)); err != nil {
 		return nil
@@ -73,8 +74,11 @@ func hotDigest(v hot.View, id int64, tag oci.Tag) (oci.Digest, bool) {
 
 // hotManifestOf returns a manifest of a repository, else nil.
 func hotManifestOf(v hot.View, id int64, d oci.Digest) *meta.Manifest {
-	m, _ := v.Get(hot.Key{Kind: hotManifest, Repo: id, Name: d.String()}).(*meta.Manifest)
-	return m
+	m, ok := v.Get(hot.Key{Kind: hotManifest, Repo: id, Name: d.String()}).(*hotManifestRow)
+	if !ok {
+		return nil
+	}
+	return &m.Manifest
 }
 
 // FindManifest implements meta.Manifests. What is not in memory is read by no more
@@ -102,7 +106,7 @@ func (db *DB) hotFind(ctx context.Context, repo oci.Repo, ref oci.Ref) (m meta.M
 	if m := db.recallManifest(ctx, repo, ref); m != nil {
 		return *m, true, nil
 	}
-	if db.hotAbsent(repo, ref.Tag) {
+	if db.hotAbsent(ctx, repo, ref) {
 		return meta.Manifest{}, true, notFound(meta.ErrNotFound, "manifest "+ref.String(), repo)
 	}
 	return meta.Manifest{}, false, nil
@@ -153,11 +157,11 @@ func (db *DB) readManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (met
 		text = sqlManifestByDigest
 	}
 	moment := db.hot.Moment()
-	var m meta.Manifest
+	var m hotManifestRow
 	var id, in, pushed int64
 	var digest, subject string
 	err := db.reader.only(ctx, func(q querier) ([]hot.Key, error) {
-		err := q.get(ctx, text, args{repo.String(), ref.String()}, &id, &in, &digest, &m.MediaType, &subject, &pushed, &m.Body)
+		err := q.get(ctx, text, args{repo.String(), ref.String()}, &id, &in, &m.id, &digest, &m.MediaType, &subject, &pushed, &m.Body)
 		keys := []hot.Key{{Kind: hotRepo, Name: repo.String()}}
 		if err != nil {
 			return keys, err
@@ -186,7 +190,7 @@ func (db *DB) readManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (met
 	if m.Verified = err == nil && m.Intact(); m.Verified && id == in { // else the records contradict each other
 		db.keepManifest(moment, repo, id, ref.Tag, &m)
 	}
-	return m, err
+	return m.Manifest, err
 }
 
 // absent is the page of the tags of a repository that says that there is no such
@@ -194,15 +198,37 @@ func (db *DB) readManifest(ctx context.Context, repo oci.Repo, ref oci.Ref) (met
 // push.
 func absent(tag oci.Tag) string { return "-" + tag.String() }
 
-// hotAbsent reports whether it is in memory that repo has no such tag.
-func (db *DB) hotAbsent(repo oci.Repo, tag oci.Tag) bool {
+// hotAbsent reports whether it is known from memory that repo has no such manifest.
+func (db *DB) hotAbsent(ctx context.Context, repo oci.Repo, ref oci.Ref) bool {
 	v := db.hot.View()
+	if ref.Tag.IsZero() {
+		return db.surely(ctx, v, ofDigest(ref.Digest.String()), repo, ref)
+	}
 	id, ok := hotNumber(v, repo)
-	return ok && !tag.IsZero() && v.Get(hot.Key{Kind: hotTags, Repo: id, Page: absent(tag)}) != nil && v.Whole()
+	if !ok {
+		return false
+	}
+	if db.surely(ctx, v, ofTag(id, ref.Tag.String()), repo, ref) {
+		return v.Whole()
+	}
+	return v.Get(hot.Key{Kind: hotTags, Repo: id, Page: absent(ref.Tag)}) != nil && v.Whole()
+}
+
+// surely reports whether nothing is under k, so that repo surely has no such manifest.
+func (db *DB) surely(ctx context.Context, v hot.View, k hot.Key, repo oci.Repo, ref oci.Ref) bool {
+	if !db.unknown.Lacks(k) {
+		return false
+	}
+	if db.doubts(ctx) {
+		if has, err := db.readManifest(ctx, repo, ref); !isNotFound(err) && db.unknown.Lacks(k) {
+			db.doubt(v, "manifest "+ref.String()+" of "+repo.String(), nil, has, err)
+		}
+	}
+	return true
 }
 
 func (db *DB) keepAbsent(moment hot.Moment, repo oci.Repo, id int64, tag oci.Tag) {
-	db.keepRepo(moment, repo, id)
+	db.keepRepo(moment, repo, hotRepoRow{id: id})
 	if !tag.IsZero() {
 		db.hot.Put(moment, hot.Key{Kind: hotTags, Repo: id, Page: absent(tag)}, true, 0)
 	}
@@ -210,9 +236,9 @@ func (db *DB) keepAbsent(moment hot.Moment, repo oci.Repo, id int64, tag oci.Tag
 
 // keepManifest puts what a query has found into the memory: repository number id,
 // a tag if there is one, and what it points to.
-func (db *DB) keepManifest(moment hot.Moment, repo oci.Repo, id int64, tag oci.Tag, m *meta.Manifest) {
+func (db *DB) keepManifest(moment hot.Moment, repo oci.Repo, id int64, tag oci.Tag, m *hotManifestRow) {
 	digest := m.Digest.String()
-	db.keepRepo(moment, repo, id)
+	db.keepRepo(moment, repo, hotRepoRow{id: id})
 	if !tag.IsZero() {
 		d := m.Digest // or the tag would keep the body in memory
 		db.hot.Put(moment, hot.Key{Kind: hotTag, Repo: id, Name: strings.Clone(tag.String())}, &d, sizeTag(d))
@@ -220,16 +246,16 @@ func (db *DB) keepManifest(moment hot.Moment, repo oci.Repo, id int64, tag oci.T
 	db.hot.Put(moment, hot.Key{Kind: hotManifest, Repo: id, Name: digest}, m, sizeManifest(m))
 }
 
-func (db *DB) keepRepo(moment hot.Moment, repo oci.Repo, id int64) {
+func (db *DB) keepRepo(moment hot.Moment, repo oci.Repo, r hotRepoRow) {
 	if db.hot.View().Get(hot.Key{Kind: hotRepo, Name: repo.String()}) == nil {
-		db.hot.Put(moment, hot.Key{Kind: hotRepo, Name: strings.Clone(repo.String())}, &hotRepoRow{id: id}, sizeRepo)
+		db.hot.Put(moment, hot.Key{Kind: hotRepo, Name: strings.Clone(repo.String())}, &r, sizeRepo)
 	}
 }
 
 // suspect forgets what is in memory if a manifest there is not as it was just read
 // from the database: its bytes have rotten, and a push has to heal it.
 func (db *DB) suspect(has meta.AuditManifest) {
-	m, ok := db.hot.View().Get(hot.Key{Kind: hotManifest, Repo: has.Repo.ID, Name: has.Digest}).(*meta.Manifest)
+	m, ok := db.hot.View().Get(hot.Key{Kind: hotManifest, Repo: has.Repo.ID, Name: has.Digest}).(*hotManifestRow)
 	if ok && (m.MediaType != has.MediaType || string(m.Body) != string(has.Body)) {
 		db.hot.Forget()
 	}

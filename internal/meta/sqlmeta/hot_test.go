@@ -86,7 +86,7 @@ func wrongInMemory(ctx context.Context, db *DB) (wrong []string) {
 	}
 	q := &reader{pool: db.reader.pool, dialect: db.reader.dialect}
 	db.hot.All(func(k hot.Key, value any) bool {
-		if has, err := inDatabase(ctx, q, k); k.Kind < hotTags && (err != nil || has != inMemory(value)) {
+		if has, err := inDatabase(ctx, q, k, value); k.Kind < hotTags && (err != nil || has != inMemory(value)) {
 			wrong = append(wrong, fmt.Sprintf("%+v is %q in memory and %q in the database, %v", k, inMemory(value), has, err))
 		}
 		return true
@@ -106,11 +106,14 @@ func wrongInMemory(ctx context.Context, db *DB) (wrong []string) {
 func inMemory(value any) string {
 	switch v := value.(type) {
 	case *hotRepoRow:
-		return fmt.Sprintln(v.id)
+		if !v.listed { // then that is not known
+			return fmt.Sprintln(v.id)
+		}
+		return fmt.Sprintln(v.id, v.listed)
 	case *oci.Digest:
 		return v.String()
-	case *meta.Manifest:
-		return fmt.Sprintln(v.Digest, v.MediaType, v.Subject, v.Pushed.UnixMicro(), string(v.Body))
+	case *hotManifestRow:
+		return fmt.Sprintln(v.id, v.Digest, v.MediaType, v.Subject, v.Pushed.UnixMicro(), string(v.Body))
 	case *hotMember:
 		return fmt.Sprintln(v.touched, v.candidate)
 	case *meta.Blob:
@@ -121,21 +124,24 @@ func inMemory(value any) string {
 	return fmt.Sprintf("a %T", value)
 }
 
-func inDatabase(ctx context.Context, q querier, k hot.Key) (string, error) {
+func inDatabase(ctx context.Context, q querier, k hot.Key, value any) (string, error) {
 	var a, b, c, body string
-	var n int64
+	var n, id int64
 	var flag bool
 	switch k.Kind {
 	case hotRepo:
-		err := q.get(ctx, `SELECT id FROM repos WHERE name = $1`, args{k.Name}, &n)
+		err := q.get(ctx, `SELECT id, listed FROM repos WHERE name = $1`, args{k.Name}, &n, &flag)
+		if value.(*hotRepoRow).listed {
+			return fmt.Sprintln(n, flag), err
+		}
 		return fmt.Sprintln(n), err
 	case hotTag:
 		err := q.get(ctx, `SELECT m.digest FROM tags t JOIN manifests m ON m.id = t.manifest_id AND m.repo_id = t.repo_id
 			WHERE t.repo_id = $1 AND t.name = $2`, args{k.Repo, k.Name}, &a)
 		return a, err
 	case hotManifest:
-		err := q.get(ctx, `SELECT digest, media_type, subject, pushed_us, body FROM manifests WHERE repo_id = $1 AND digest = $2`, args{k.Repo, k.Name}, &a, &b, &c, &n, &body)
-		return fmt.Sprintln(a, b, c, n, body), err
+		err := q.get(ctx, `SELECT id, digest, media_type, subject, pushed_us, body FROM manifests WHERE repo_id = $1 AND digest = $2`, args{k.Repo, k.Name}, &id, &a, &b, &c, &n, &body)
+		return fmt.Sprintln(id, a, b, c, n, body), err
 	case hotMembers:
 		err := q.get(ctx, `SELECT touched, candidate FROM repo_blobs WHERE repo_id = $1 AND digest = $2`, args{k.Repo, k.Name}, &n, &flag)
 		return fmt.Sprintln(n, flag), err

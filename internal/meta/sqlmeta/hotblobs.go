@@ -80,7 +80,7 @@ func (db *DB) readBlob(ctx context.Context, repo oci.Repo, d oci.Digest) (meta.B
 	if err != nil {
 		return meta.Blob{}, notFound(err, "blob "+d.String(), repo)
 	}
-	db.keepRepo(moment, repo, f.repo)
+	db.keepRepo(moment, repo, hotRepoRow{id: f.repo})
 	return db.keepFound(moment, repo, f)
 }
 

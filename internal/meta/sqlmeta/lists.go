@@ -176,7 +176,7 @@ func (db *DB) readTagNames(ctx context.Context, repo oci.Repo, after string, lim
 	if err != nil {
 		return nil, fmt.Errorf("list tags of %s: %w", repo, err)
 	}
-	db.keepRepo(moment, repo, key.Repo)
+	db.keepRepo(moment, repo, hotRepoRow{id: key.Repo})
 	db.hot.Put(moment, key, list, sizeNames(list, all))
 	return list, nil
 }

@@ -10,9 +10,9 @@ import (
 
 // The two ways to find a manifest.
 const (
-	sqlManifestByDigest = `SELECT r.id, coalesce(m.repo_id, 0), coalesce(m.digest, ''), coalesce(m.media_type, ''), coalesce(m.subject, ''), coalesce(m.pushed_us, 0), m.body
+	sqlManifestByDigest = `SELECT r.id, coalesce(m.repo_id, 0), coalesce(m.id, 0), coalesce(m.digest, ''), coalesce(m.media_type, ''), coalesce(m.subject, ''), coalesce(m.pushed_us, 0), m.body
 		FROM repos r LEFT JOIN manifests m ON m.repo_id = r.id AND m.digest = $2 WHERE r.name = $1`
-	sqlManifestByTag = `SELECT r.id, coalesce(m.repo_id, 0), coalesce(m.digest, ''), coalesce(m.media_type, ''), coalesce(m.subject, ''), coalesce(m.pushed_us, 0), m.body
+	sqlManifestByTag = `SELECT r.id, coalesce(m.repo_id, 0), coalesce(m.id, 0), coalesce(m.digest, ''), coalesce(m.media_type, ''), coalesce(m.subject, ''), coalesce(m.pushed_us, 0), m.body
 		FROM repos r LEFT JOIN tags t ON t.repo_id = r.id AND t.name = $2 LEFT JOIN manifests m ON m.id = t.manifest_id WHERE r.name = $1`
 )
 

@@ -85,23 +85,30 @@ type place struct {
 	was      oci.Digest // what the first tag points to; zero if there is none
 }
 
-// place finds out in one query what nearly every put needs to know.
+// place finds out what nearly every put needs to know: from memory, or in one query.
 func (t *tx) place(ctx context.Context, p meta.ManifestPut) (place, error) {
 	var tag, was string
+	var pushed int64
 	if len(p.Tags) > 0 {
 		tag = p.Tags[0].String()
 	}
-	var at place
+	at, known := t.hotPlace(p)
+	if known {
+		return at, nil
+	}
 	err := t.get(ctx, `SELECT r.id, r.listed, EXISTS (SELECT 1 FROM losses l WHERE l.repo_id = r.id AND l.digest = $2),
-		COALESCE(m.id, 0), COALESCE(m.media_type = $3 AND m.body = $4, FALSE), COALESCE(t.digest, '')
+		COALESCE(m.id, 0), COALESCE(m.media_type = $3 AND m.body = $4, FALSE), COALESCE(m.pushed_us, 0), COALESCE(t.digest, '')
 		FROM repos r LEFT JOIN manifests m ON m.repo_id = r.id AND m.digest = $2 LEFT JOIN tags t ON t.repo_id = r.id AND t.name = $5
 		WHERE r.name = $1`, args{p.Repo.String(), p.Digest.String(), p.Manifest.MediaType, p.Manifest.Body, tag},
-		&at.repo, &at.listed, &at.lost, &at.manifest, &at.same, &was)
+		&at.repo, &at.listed, &at.lost, &at.manifest, &at.same, &pushed, &was)
 	if isNotFound(err) {
 		at.repo, err = t.makeRepo(ctx, p.Repo)
 	}
 	if err == nil && was != "" {
 		at.was, err = oci.ParseDigest(was)
+	}
+	if err == nil {
+		t.learnPlace(p, at, pushed)
 	}
 	return at, err
 }
@@ -113,7 +120,7 @@ func (t *tx) putWhole(ctx context.Context, at place, p meta.ManifestPut) (int64,
 		var lacks map[string]bool
 		var err error
 		if !t.hotParts(at.repo, p) {
-			lacks, err = missing(ctx, t, at.manifest)
+			lacks, err = missing(ctx, t, at.manifest, func(b meta.Blob, m hotMember) { t.learnBlob(at.repo, b, m) })
 		}
 		if err == nil && len(lacks) == 0 && len(p.Tags) == 0 { // else the tags know
 			err = t.pushedAgain(ctx, at.manifest)

@@ -52,7 +52,7 @@ func (db *DB) Referrers(ctx context.Context, q meta.ReferrerQuery) ([]oci.Entry,
 	}
 	if key.Repo = found.repo; key.Repo != 0 {
 		key.Name = strings.Clone(key.Name)
-		db.keepRepo(moment, q.Repo, key.Repo)
+		db.keepRepo(moment, q.Repo, hotRepoRow{id: key.Repo})
 		db.hot.Put(moment, key, list, 32+32*int64(cap(list))+int64(len(found.text)))
 	}
 	return list, nil

@@ -29,6 +29,7 @@ type dialect struct {
 	sync   func(full bool) string   // before a transaction: whether its commit waits for the disk
 	spill  func(kib int) string     // before a transaction: how much of it may be in memory alone
 	triage func(error) (verdict, error)
+	clash  func(error) bool // a row is there already, or one that it needs is not
 }
 
 // A verdict says what an error means for the transaction that it came from.
@@ -51,6 +52,7 @@ func sqliteDialect() dialect {
 		},
 		spill:  func(kib int) string { return "PRAGMA cache_spill = -" + strconv.Itoa(kib) },
 		triage: sqliteTriage,
+		clash:  sqliteClash,
 	}
 }
 
@@ -75,6 +77,11 @@ func sqliteTriage(err error) (verdict, error) {
 		return fatal, err
 	}
 	return survivable, err
+}
+
+func sqliteClash(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
 }
 
 // isCorrupt reports whether err says that a file is not a (whole) database.

@@ -54,6 +54,12 @@ func (t *tx) pointTag(ctx context.Context, c tagChange, tag oci.Tag, to oci.Dige
 	return from, t.moveTag(ctx, c, tag, from, to, manifest)
 }
 
+const (
+	sqlNewTag  = `INSERT INTO tags (repo_id, name, digest, manifest_id, moved_us, moved_by) VALUES ($1, $2, $3, $4, $5, $6)`
+	sqlMoveTag = sqlNewTag + ` ON CONFLICT (repo_id, name) DO UPDATE SET digest = excluded.digest, manifest_id = excluded.manifest_id,
+		moved_us = excluded.moved_us, moved_by = excluded.moved_by`
+)
+
 // moveTag points a tag to manifest to, which has that number, from what it points
 // to, which is zero if there is no such tag.
 func (t *tx) moveTag(ctx context.Context, c tagChange, tag oci.Tag, from, to oci.Digest, manifest int64) error {
@@ -69,10 +75,11 @@ func (t *tx) moveTag(ctx context.Context, c tagChange, tag oci.Tag, from, to oci
 	if at == 0 {
 		at = t.wall()
 	}
-	_, err := t.exec(ctx, `INSERT INTO tags (repo_id, name, digest, manifest_id, moved_us, moved_by) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (repo_id, name) DO UPDATE SET digest = excluded.digest, manifest_id = excluded.manifest_id,
-			moved_us = excluded.moved_us, moved_by = excluded.moved_by`,
-		c.repo, tag.String(), to.String(), manifest, at, c.by.Name)
+	text := sqlMoveTag
+	if from.IsZero() { // if there is one all the same, this fails
+		text = sqlNewTag
+	}
+	_, err := t.exec(ctx, text, c.repo, tag.String(), to.String(), manifest, at, c.by.Name)
 	if err == nil {
 		err = t.noteTag(ctx, c, tag, from, to)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -95,9 +96,23 @@ func (t *tx) meaning(err error) error {
 		return meta.ErrNotFound
 	}
 	t.changes.unsure = true // what the statement had changed is as it was
+	if t.s.dialect.clash(err) {
+		return t.forget(err)
+	}
 	v, err := t.s.dialect.triage(err)
 	if v == fatal && t.worst == nil {
 		t.worst = err
 	}
 	return err
+}
+
+// errClash says that the database has something else than a transaction took for true.
+var errClash = errors.New("the database is not as it was known to be")
+
+// forget forgets what is in memory, since the database contradicts it: somebody else
+// has changed it. What failed may be tried again.
+func (t *tx) forget(err error) error {
+	t.changes.unknown.GiveUp()
+	t.hot.Forget()
+	return fmt.Errorf("%w: %w", errClash, err)
 }

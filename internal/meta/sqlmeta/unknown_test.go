@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -194,5 +197,180 @@ func TestUnknownDoubted(t *testing.T) {
 	}
 	if wrong := wrongInMemory(t.Context(), db); len(wrong) == 0 {
 		t.Error("it was not noticed that what is there is unknown")
+	}
+}
+
+// TestUnknownManifests holds that nobody asks the database for a manifest or a tag that
+// surely is not there, and that what comes and goes is seen at once.
+func TestUnknownManifests(t *testing.T) {
+	db := openHot(t, &moments{})
+	a := mustRepo(t, "a")
+	pushBlob(t, db, a, "layer")
+	mustPut(t, db, imageOf(t, a, "v1", "layer"))
+	mustLearn(t, db)
+	p := imageOf(t, a, "v2", "layer")
+	p.Manifest.Body = []byte("another image")
+	p.Digest = oci.SHA256.FromBytes(p.Manifest.Body)
+	want := func(when string, is bool) {
+		t.Helper()
+		settleNow(t, db)
+		before := db.reader.queries.Load()
+		for _, ref := range []oci.Ref{{Tag: p.Tags[0]}, {Digest: p.Digest}} {
+			if m, err := db.FindManifest(t.Context(), a, ref); (err == nil) != is || err != nil && !isNotFound(err) {
+				t.Errorf("%s: %s is %s, %v", when, ref, m.Digest, err)
+			}
+		}
+		if n := db.reader.queries.Load() - before; n != 0 {
+			t.Errorf("%s: %d queries, want none", when, n)
+		}
+	}
+	want("before it comes", false)
+	mustPut(t, db, p)
+	want("when it is there", true)
+	if err := db.DeleteTag(t.Context(), a, p.Tags[0], event.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.FindManifest(t.Context(), a, oci.Ref{Tag: p.Tags[0]}); !isNotFound(err) {
+		t.Errorf("a tag that was removed: %v", err)
+	}
+	mustPut(t, db, p)
+	want("when the tag is there again", true)
+}
+
+// TestPushAsksNothing holds that a push of what is new, and a tag for what is there, ask
+// the database for nothing when all that they need is known, as it is from the second
+// time on also if it was there before the start.
+func TestPushAsksNothing(t *testing.T) {
+	m := &moments{}
+	db := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "berth.db"), Memory: 1 << 20, Grace: time.Hour, wrap: m.wrap})
+	defer db.Close()
+	a := mustRepo(t, "a")
+	pushBlob(t, db, a, "layer")
+	mustPut(t, db, imageOf(t, a, "v1", "layer"))
+	mustLearn(t, db)
+	asks := func(what string, most int, do func()) {
+		t.Helper()
+		settleNow(t, db)
+		var n atomic.Int64
+		m.read = func(text string) {
+			if strings.HasPrefix(text, "SELECT") {
+				n.Add(1)
+			}
+		}
+		do()
+		asked := n.Load()
+		settleNow(t, db) // nobody else asks then
+		if m.read = nil; int(asked) > most {
+			t.Errorf("%s: %d queries, want at most %d", what, asked, most)
+		}
+		reportWrong(t, db, what)
+	}
+	next := imageOf(t, a, "v2", "layer", "next layer")
+	asks("a new image", 0, func() {
+		pushBlob(t, db, a, "next layer")
+		mustPut(t, db, next)
+	})
+	next.Tags = []oci.Tag{mustTag(t, "v3")}
+	asks("a new tag", 0, func() { mustPut(t, db, next) })
+	next.Tags = []oci.Tag{mustTag(t, "v1")}
+	asks("a tag that moves", 0, func() { mustPut(t, db, next) })
+	db.hot.Forget() // as at the start
+	next.Tags = []oci.Tag{mustTag(t, "v4")}
+	asks("the first tag after a start", 2, func() { mustPut(t, db, next) })
+	next.Tags = []oci.Tag{mustTag(t, "v5")}
+	asks("the second tag after a start", 0, func() { mustPut(t, db, next) })
+}
+
+// TestInOneBatch holds that who comes later in a transaction goes by what came before,
+// and not by what is in memory, which is as it was before all that; and that what was
+// read before a change is not kept behind it.
+func TestInOneBatch(t *testing.T) {
+	db := openHot(t, &moments{})
+	a := mustRepo(t, "a")
+	pushBlob(t, db, a, "layer")
+	first := imageOf(t, a, "v1", "layer")
+	mustPut(t, db, first)
+	mustLearn(t, db)
+	image := func(body, tag string) meta.ManifestPut {
+		p := imageOf(t, a, tag, "layer")
+		p.Manifest.Body = []byte(body)
+		p.Digest = oci.SHA256.FromBytes(p.Manifest.Body)
+		return p
+	}
+	second, third := image("second", "v1"), image("third", "v1")
+	again := imageOf(t, a, "v2", "layer")
+	for _, forget := range []bool{true, false} {
+		if forget { // so that it is read in the transaction
+			db.hot.Forget()
+		}
+		err := db.write(t.Context(), durable, func(ctx context.Context, tr *tx) error {
+			for _, p := range []meta.ManifestPut{second, third, again, second, first} {
+				if _, err := tr.putManifest(ctx, p); err != nil {
+					return err
+				}
+			}
+			return tr.enter(ctx, 1, digestOf("layer"))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reportWrong(t, db, "in the end")
+	}
+	var moves []string
+	err := db.reader.each(t.Context(), `SELECT was, now FROM tag_history WHERE repo = 'a' AND tag = 'v1' ORDER BY seq`, nil, func(scan func(...any) error) error {
+		var was, now string
+		err := scan(&was, &now)
+		moves = append(moves, was, now)
+		return err
+	})
+	one, two, three := first.Digest.String(), second.Digest.String(), third.Digest.String()
+	round := []string{one, two, two, three, three, two, two, one}
+	if want := slices.Concat([]string{"", one}, round, round); err != nil || !slices.Equal(moves, want) {
+		t.Errorf("the moves are %q, want %q; %v", moves, want, err)
+	}
+}
+
+// TestBehindItsBack holds that what another program puts into the database is not
+// written over because it is surely unknown: the tables refuse that, and then it is no
+// longer believed.
+func TestBehindItsBack(t *testing.T) {
+	for what, text := range map[string]string{
+		"tag":  `INSERT INTO tags SELECT repo_id, 'fixed', digest, manifest_id, 1, '' FROM tags LIMIT 1`,
+		"blob": `INSERT INTO blobs VALUES ('` + digestOf("other layer").String() + `', 'behind', 11, 0, 1)`,
+	} {
+		path := filepath.Join(t.TempDir(), "berth.db")
+		db := mustOpen(t, Options{Path: path, Memory: 1 << 20, Grace: time.Hour, Immutable: func(_ oci.Repo, tag oci.Tag) bool { return tag.String() == "fixed" }})
+		a := mustRepo(t, "a")
+		pushBlob(t, db, a, "layer")
+		mustPut(t, db, imageOf(t, a, "v1", "layer"))
+		mustLearn(t, db)
+		settleNow(t, db)
+		other, err := openSQLite(path, live, commonPragmas(), nil)
+		if err == nil {
+			_, err = other.ExecContext(t.Context(), text)
+			err = errors.Join(err, other.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if what == "blob" {
+			if b := pushBlob(t, db, a, "other layer"); b.Key != "behind" {
+				t.Errorf("the record that was there is written over: %s", b.Key)
+			}
+		} else {
+			p := imageOf(t, a, "fixed", "layer")
+			p.Manifest.Body = []byte("another image")
+			p.Digest = oci.SHA256.FromBytes(p.Manifest.Body)
+			_, err := db.PutManifest(t.Context(), p)
+			if _, ok := errors.AsType[*meta.ImmutableTagError](err); !ok {
+				t.Errorf("an immutable tag was moved: %v", err)
+			}
+		}
+		if db.unknown.Whole() {
+			t.Errorf("%s: what was wrong is still believed", what)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -135,15 +135,24 @@ type ending struct {
 	lost bool      // the repository has a tombstone of it
 }
 
-// ending finds out in one query what the end of an upload needs to know.
+// ending finds out what the end of an upload needs to know: from memory, or in one query.
 func (t *tx) ending(ctx context.Context, repo oci.Repo, d oci.Digest) (ending, error) {
 	o := ending{has: meta.Blob{Digest: d, Left: meta.Forever}}
+	if id, ok := t.hotRepo(repo); ok && t.changes.unknown.Lacks(ofDigest(d.String())) {
+		o.repo = id
+		return o, nil
+	}
 	err := t.get(ctx, `SELECT COALESCE((SELECT id FROM repos WHERE name = $1), 0),
 		EXISTS (SELECT 1 FROM repos r JOIN losses l ON l.repo_id = r.id WHERE r.name = $1 AND l.digest = $2),
 		COALESCE(b.key, ''), COALESCE(b.size, 0), COALESCE(b.damaged, 0) FROM (SELECT 1) AS one LEFT JOIN blobs b ON b.digest = $2`,
 		args{repo.String(), d.String()}, &o.repo, &o.lost, &o.has.Key, &o.has.Size, &o.has.Damaged)
 	return o, err
 }
+
+const (
+	sqlNewBlob     = `INSERT INTO blobs (digest, key, size, damaged, created_us) VALUES ($1, $2, $3, 0, $4)`
+	sqlReplaceBlob = sqlNewBlob + ` ON CONFLICT (digest) DO UPDATE SET key = excluded.key, size = excluded.size, damaged = 0, created_us = excluded.created_us`
+)
 
 // keepBlob sees to it that there is an undamaged record of b, and returns it. has
 // is the record that there is. The key that is not needed becomes garbage: b's at
@@ -159,9 +168,11 @@ func (t *tx) keepBlob(ctx context.Context, b, has meta.Blob) (meta.Blob, error) 
 	case b.Key == "":
 		return meta.Blob{}, fmt.Errorf("blob %s has gone meanwhile: %w", b.Digest, meta.ErrConflict)
 	}
-	_, err := t.exec(ctx, `INSERT INTO blobs (digest, key, size, damaged, created_us) VALUES ($1, $2, $3, 0, $4)
-		ON CONFLICT (digest) DO UPDATE SET key = excluded.key, size = excluded.size, damaged = 0, created_us = excluded.created_us`,
-		b.Digest.String(), string(b.Key), b.Size, t.wall())
+	text := sqlReplaceBlob
+	if !known { // if there is one all the same, this fails
+		text = sqlNewBlob
+	}
+	_, err := t.exec(ctx, text, b.Digest.String(), string(b.Key), b.Size, t.wall())
 	if err == nil && known && has.Key != b.Key {
 		err = t.condemn(ctx, string(has.Key), t.ticks()+int64(t.delay))
 	}
