@@ -171,13 +171,16 @@ func TestFilterMeanwhile(t *testing.T) {
 			return false
 		}
 	}
+	settled := func() {
+		writing.Lock()
+		defer writing.Unlock()
+	}
 	fill := func() {
 		if !f.Begin() {
 			t.Error("there is no room")
 			return
 		}
-		writing.Lock() // all that was added before is committed
-		writing.Unlock()
+		settled() // all that was added before is committed
 		for i := range keys {
 			if committed[i].Load() && !f.Found(nth(i)) {
 				return
