@@ -234,13 +234,17 @@ func TestUpload(t *testing.T) {
 	t.Run("wrong digest of known content", func(t *testing.T) {
 		e := newEnv(t)
 		e.push(repo(t, "b"), content)
-		u := e.start(a)
-		if err := u.Append(t.Context(), 0, bytes.NewReader(content[:10])); err != nil {
-			t.Fatal(err)
+		other := bytes.Clone(content) // of the same size
+		other[10]++
+		for _, wrong := range [][]byte{content[:10], other} {
+			u := e.start(a)
+			if err := u.Append(t.Context(), 0, bytes.NewReader(wrong)); err != nil {
+				t.Fatal(err)
+			}
+			wantCode(t, u.Commit(t.Context(), d), oci.DigestInvalid)
+			_, err := e.core.Blob(t.Context(), a, d)
+			wantCode(t, err, oci.BlobUnknown)
 		}
-		wantCode(t, u.Commit(t.Context(), d), oci.DigestInvalid)
-		_, err := e.core.Blob(t.Context(), a, d)
-		wantCode(t, err, oci.BlobUnknown)
 	})
 	t.Run("sha512 without notice", func(t *testing.T) {
 		e := newEnv(t)

@@ -104,7 +104,7 @@ func prepare(t *testing.T, root string, chosen func(mutation) bool) (overlay str
 	for i, m := range mutations() {
 		switch v := (variant{m, i}); {
 		case !chosen(m):
-		case strings.HasPrefix(m.tests(), "./test/"):
+		case strings.HasPrefix(m.tests(), "./test/") || m.tests() == "./cmd/berth":
 			others = append(others, v)
 		default:
 			byFile[m.file] = append(byFile[m.file], v)
@@ -179,11 +179,11 @@ func build(t *testing.T, root, overlay, pkg string) program {
 	return p
 }
 
-func (p program) test(t *testing.T, run, mutant string) ([]byte, error) {
+func (p program) test(t *testing.T, run, mutant, timeout string) ([]byte, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), p.path, "-test.failfast", "-test.timeout=2m", "-test.run", run)
+	cmd := exec.CommandContext(t.Context(), p.path, "-test.failfast", "-test.timeout="+timeout, "-test.run", run)
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), switchVar+"="+mutant)
+	cmd.Env = append(os.Environ(), switchVar+"="+mutant, "BERTH_SOAK=") // what is short must notice
 	return cmd.CombinedOutput()
 }
 
@@ -196,7 +196,7 @@ func (p program) checkAsItIs(t *testing.T, list []variant) {
 			run = append(run, v.run)
 		}
 	}
-	out, err := p.test(t, strings.Join(run, "|"), "")
+	out, err := p.test(t, strings.Join(run, "|"), "", "10m")
 	if err != nil || bytes.Contains(out, []byte("no tests to run")) {
 		t.Fatalf("without any mutation: %v\n%s", err, out)
 	}
@@ -204,7 +204,7 @@ func (p program) checkAsItIs(t *testing.T, list []variant) {
 
 func (p program) check(t *testing.T, v variant) {
 	t.Helper()
-	out, err := p.test(t, v.run, strconv.Itoa(v.number))
+	out, err := p.test(t, v.run, strconv.Itoa(v.number), "2m")
 	v.noticed(t, out, err)
 }
 
@@ -221,7 +221,7 @@ func (m mutation) check(t *testing.T, root string) {
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout=2m", "-run", m.run, m.tests())
 	cmd.Dir = root
 	// By the environment, so that a test which builds the program builds this one.
-	cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay, realtest.ProgramVar+"=")
+	cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay, realtest.ProgramVar+"=", "BERTH_SOAK=")
 	out, err := cmd.CombinedOutput()
 	m.noticed(t, out, err)
 }
