@@ -256,14 +256,15 @@ func (d *disk) take(names ...string) {
 	}
 }
 
-// mkdir makes a directory, which may exist.
+// mkdir makes a directory, which may exist. The error wraps fs.ErrNotExist if it
+// did and is gone, where the directory above is kept open: that may have been moved.
 func (d *disk) mkdir(name string, mode fs.FileMode) error {
 	err := d.do("mkdir", name, func() error { return d.names().Mkdir(name, mode) })
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	info, err := d.lstat(name)
-	if isMissing(err) { // a Delete was faster
+	if isMissing(err) && d.kept == nil { // a Delete was faster
 		return d.mkdir(name, mode)
 	}
 	if err == nil && !info.IsDir() {

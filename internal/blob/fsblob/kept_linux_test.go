@@ -2,6 +2,7 @@ package fsblob
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,4 +92,30 @@ func TestKeptDirVanishes(t *testing.T) {
 			pulls(t, s, key, content)
 		})
 	}
+}
+
+// TestKeptDirMoved moves the directory above an object's away when the latter has
+// just been found to exist in it.
+func TestKeptDirMoved(t *testing.T) {
+	const content = "content"
+	dir := t.TempDir()
+	o := object{digestOf(content), blob.NewKey()}
+	above := filepath.Join(dir, filepath.Dir(o.hexDir()))
+	done := false
+	s := openTest(t, dir, func(op, at string, f func() error) error {
+		err := f()
+		if op == "mkdir" && at == o.hexDir() && errors.Is(err, fs.ErrExist) && !done {
+			done = true
+			if err := errors.Join(os.Rename(above, above+".moved"), os.Mkdir(above, sharedDir)); err != nil {
+				t.Error(err)
+			}
+		}
+		return err
+	})
+	mustPut(t, s, content)
+	key, err := put(t, s, o.id, content)
+	if err != nil || !done {
+		t.Fatalf("got %v, moved: %v", err, done)
+	}
+	pulls(t, s, key, content)
 }
