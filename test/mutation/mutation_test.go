@@ -183,7 +183,7 @@ func (p program) test(t *testing.T, run, mutant, timeout string) ([]byte, error)
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), p.path, "-test.failfast", "-test.timeout="+timeout, "-test.run", run)
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), switchVar+"="+mutant, "BERTH_SOAK=") // what is short must notice
+	cmd.Env = append(os.Environ(), switchVar+"="+mutant)
 	return cmd.CombinedOutput()
 }
 
@@ -196,7 +196,7 @@ func (p program) checkAsItIs(t *testing.T, list []variant) {
 			run = append(run, v.run)
 		}
 	}
-	out, err := p.test(t, strings.Join(run, "|"), "", "10m")
+	out, err := p.test(t, strings.Join(run, "|"), "", "30m")
 	if err != nil || bytes.Contains(out, []byte("no tests to run")) {
 		t.Fatalf("without any mutation: %v\n%s", err, out)
 	}
@@ -204,7 +204,7 @@ func (p program) checkAsItIs(t *testing.T, list []variant) {
 
 func (p program) check(t *testing.T, v variant) {
 	t.Helper()
-	out, err := p.test(t, v.run, strconv.Itoa(v.number), "2m")
+	out, err := p.test(t, v.run, strconv.Itoa(v.number), timeout())
 	v.noticed(t, out, err)
 }
 
@@ -218,12 +218,20 @@ func (m mutation) check(t *testing.T, root string) {
 	changed := filepath.Join(dir, "changed.go")
 	write(t, changed, bytes.Replace(text, []byte(m.old), []byte(m.new), 1))
 	overlay := writeOverlay(t, dir, map[string]string{filepath.Join(root, filepath.FromSlash(m.file)): changed})
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout=2m", "-run", m.run, m.tests())
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout="+timeout(), "-run", m.run, m.tests())
 	cmd.Dir = root
 	// By the environment, so that a test which builds the program builds this one.
-	cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay, realtest.ProgramVar+"=", "BERTH_SOAK=")
+	cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay, realtest.ProgramVar+"=")
 	out, err := cmd.CombinedOutput()
 	m.noticed(t, out, err)
+}
+
+// timeout is how long a test may take to notice: some are longer in make soak.
+func timeout() string {
+	if os.Getenv("BERTH_SOAK") != "" {
+		return "20m"
+	}
+	return "2m"
 }
 
 func (m mutation) noticed(t *testing.T, out []byte, err error) {
