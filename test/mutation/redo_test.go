@@ -89,8 +89,8 @@ func ofRedo() []mutation {
 		},
 		{
 			name: "records of another run are not repeated", file: "internal/meta/sqlmeta/redofile.go", run: "TestRecordsOfAnother", soak: true,
-			old: " && list[0].run == run {",
-			new: " {",
+			old: "		if runOf(head) != run {",
+			new: "		if runOf(head) == 0 {",
 		},
 		{
 			name: "records fit what they are repeated on", file: apply, run: "TestRecordsUnlike",

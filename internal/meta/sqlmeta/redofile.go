@@ -80,7 +80,7 @@ func (r *redo) read(run int64) ([]redoRecord, error) {
 		if err != nil {
 			return nil, err
 		}
-		if list := readRecords(b); len(list) > 0 && list[0].run == run {
+		if list := readRecords(b); len(list) > 0 {
 			return list, nil
 		}
 	}
