@@ -19,6 +19,9 @@ func (w *writer) commit(ctx context.Context, b *batch) {
 		}
 	}
 	err := w.settle(ctx)
+	if err == nil && !last { // what could not be committed has been, by another session
+		err = w.connect(ctx)
+	}
 	switch {
 	case err != nil && !last:
 		w.fail(b.jobs, err)

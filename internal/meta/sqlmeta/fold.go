@@ -47,9 +47,6 @@ func (w *writer) fold(ctx context.Context) {
 		return
 	}
 	_ = w.do(ctx, outside, func(ctx context.Context, t *tx) error {
-		if t.s == nil { // lost, and not opened anew yet
-			return errClosed
-		}
 		return t.s.get(ctx, fold, nil, &failed, &inLog, &moved)
 	})
 }

@@ -3,6 +3,7 @@ package sqlmeta
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -65,6 +66,40 @@ func TestRestoreIsWhole(t *testing.T) {
 		if got := bodyAt(t, db, mustRepo(t, "a"), tag); got != "image of x,"+tag {
 			t.Errorf("tag %s leads to %q", tag, got)
 		}
+	}
+}
+
+// TestSessionAfterRestore holds that whatever comes when records could only be committed by
+// repeating them has a session to work with, though theirs was given up.
+func TestSessionAfterRestore(t *testing.T) {
+	read := func(ctx context.Context, t *tx) error {
+		var n int
+		return t.s.get(ctx, `SELECT count(*) FROM tags`, nil, &n)
+	}
+	for name, next := range map[string]func(context.Context, *DB) error{
+		"outside a transaction": func(ctx context.Context, db *DB) error { return db.writer.do(ctx, outside, read) },
+		"in one of its own": func(ctx context.Context, db *DB) error {
+			db.writer.redo.stop() // so that nothing is recorded
+			return db.writer.do(ctx, durable, read)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSpy()
+			db := (&trial{template: frozenTemplate(t)}).open(t, func(c driver.Connector) driver.Connector { return spiedConnector{c, s} })
+			defer db.Close()
+			touchClock(t, db)
+			mustPut(t, db, imageOf(t, mustRepo(t, "a"), "t1", "x", "t1"))
+			s.arm(1, before)
+			if err := next(t.Context(), db); err != nil {
+				t.Error(err)
+			}
+			if text, failed := s.disarm(); !failed {
+				t.Errorf("nothing failed, not even %q", text)
+			}
+			if got := bodyAt(t, db, mustRepo(t, "a"), "t1"); got != "image of x,t1" {
+				t.Errorf("the tag leads to %q", got)
+			}
+		})
 	}
 }
 
