@@ -125,6 +125,7 @@ func bench() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	apart(dir)
 	return s.measure(ctx, files{dir}, chosen)
 }
 
